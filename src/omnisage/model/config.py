@@ -1,0 +1,41 @@
+"""Config of the model."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from omnisage.schema import ConfigModel
+
+
+class SequenceModelConfig(ConfigModel):
+    """The causal transformer over a user's events (OmniSage §3.3.3)."""
+
+    num_layers: Annotated[int, Field(ge=1)] = 2
+    num_heads: Annotated[int, Field(ge=1)] = 2
+    max_length: Annotated[int, Field(ge=1, description="latest events read per user")] = 100
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+
+
+class ModelConfig(ConfigModel):
+    """The embedders and the sequence model (OmniSage §3.2)."""
+
+    dim: Annotated[int, Field(gt=0, description="width of tokens")] = 128
+    embedding_dim: Annotated[int, Field(gt=0, description="width of the embeddings that come out")] = 64
+    num_heads: Annotated[int, Field(ge=1)] = 4
+    num_layers: Annotated[int, Field(ge=1, description="1 takes the collapsed form")] = 1
+    feature_dim: Annotated[int, Field(gt=0, description="width of looked-up text and category vectors")] = 64
+    hash_buckets: Annotated[int, Field(gt=0, description="rows of a text feature's hash table")] = 16384
+    num_hashes: Annotated[int, Field(ge=1)] = 2
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    neighbor_dropout: Annotated[float, Field(ge=0, lt=1, description="chance that training drops a neighbor")] = 0.1
+    sequence: SequenceModelConfig = SequenceModelConfig()
+
+    @model_validator(mode="after")
+    def _heads_divide_widths(self) -> "ModelConfig":
+        for width, heads, name in (
+            (self.dim, self.num_heads, "num_heads"),
+            (self.dim, self.sequence.num_heads, "sequence.num_heads"),
+        ):
+            if width % heads:
+                raise ValueError(f"dim ({width}) must be a multiple of {name} ({heads})")
+        return self

@@ -1,0 +1,28 @@
+"""Config of the `neighbors` stage."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from omnisage.schema import ConfigModel
+from omnisage.tables.config import Name
+
+
+class Subset(ConfigModel):
+    """One walk: the relations it may use, and how many neighbors of each entity type it gives (OmniSage §3.1.1)."""
+
+    relations: Annotated[list[Name], Field(min_length=1)]
+    take: Annotated[dict[Name, Annotated[int, Field(gt=0, le=4096)]], Field(min_length=1)]
+
+
+class NeighborsConfig(ConfigModel):
+    """How importance neighborhoods are computed.
+
+    An entity type without subsets walks over all relations and takes `default_take` of every type.
+    """
+
+    restart: Annotated[float, Field(gt=0, lt=1, description="probability of going back to the source")] = 0.15
+    eps: Annotated[float, Field(gt=0, lt=1, description="residual allowed per unit of degree, 1 / budget")] = 1e-4
+    default_take: Annotated[int, Field(gt=0, le=4096)] = 10
+    range_size: Annotated[int, Field(gt=0, description="entities per resumable range")] = 65536
+    subsets: dict[Name, Annotated[list[Subset], Field(min_length=1)]] = {}

@@ -1,0 +1,162 @@
+"""Config of the `tables` stage: what the user's tables mean."""
+
+from datetime import UTC, date, datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from omnisage.schema import ConfigModel
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", description="letters, digits and _")]
+
+
+class TextFeature(ConfigModel):
+    """Free text, as hashed word uni-, bigrams and character trigrams (OmniSage §3.2)."""
+
+    kind: Literal["text"]
+    columns: Annotated[list[str], Field(min_length=1)]
+
+
+class NumberFeature(ConfigModel):
+    """A number, standardised; nulls are known to be missing."""
+
+    kind: Literal["number"]
+    column: str
+
+
+class CategoryFeature(ConfigModel):
+    """A category, or a list of them, with one learned vector per value. A column of ids gives learned ids."""
+
+    kind: Literal["category"]
+    column: str
+
+
+class VectorFeature(ConfigModel):
+    """A precomputed vector (an image or text embedding); nulls are known to be missing."""
+
+    kind: Literal["vector"]
+    column: str
+
+
+Feature = Annotated[TextFeature | NumberFeature | CategoryFeature | VectorFeature, Field(discriminator="kind")]
+
+
+class Entity(ConfigModel):
+    """An entity type: a table with one row per entity."""
+
+    table: str
+    id: str
+    features: dict[Name, Feature] = {}
+
+
+class Reference(ConfigModel):
+    """A column that holds ids of an entity type."""
+
+    entity: Name
+    column: str
+
+
+Dangling = Annotated[
+    Literal["error", "drop"],
+    Field(description="rows that name an entity missing from its table: stop, or drop and count them"),
+]
+
+
+class Relation(ConfigModel):
+    """An undirected typed relation of the graph: a table with one row per edge, or a pair log."""
+
+    table: str | None = None
+    source: Reference | None = None
+    target: Reference | None = None
+    weight: Annotated[str | None, Field(description="column with edge weights > 0")] = None
+    time: Annotated[str | None, Field(description="column with the edge's time, for dated relations")] = None
+    dangling: Dangling = "error"
+    pairs: Annotated[Name | None, Field(description="instead of a table: a pair log that is also a relation")] = None
+
+    @model_validator(mode="after")
+    def _is_table_or_pairs(self) -> "Relation":
+        from_table = self.table is not None and self.source is not None and self.target is not None
+        if (self.pairs is None) != from_table:
+            raise ValueError("give either 'table', 'source' and 'target', or only 'pairs'")
+        return self
+
+
+class Sequence(ConfigModel):
+    """What users did, in time: a table with one row per event."""
+
+    table: str
+    user: Annotated[str, Field(description="column with the user's id")]
+    entity: Annotated[Name, Field(description="the entity type that events are about")]
+    column: Annotated[str, Field(description="column with the entity's id")]
+    time: str
+    action: Annotated[str | None, Field(description="column with the kind of action, or a rating")] = None
+    dangling: Dangling = "error"
+
+
+class PairLog(ConfigModel):
+    """Pairs of entities that belong together: positives of the entity-entity task (OmniSage §3.3.1)."""
+
+    from_sequence: Annotated[Name | None, Field(description="consecutive events of this sequence")] = None
+    window_s: Annotated[float, Field(gt=0, description="longest time between two consecutive events, s")] = 86400.0
+    table: str | None = None
+    source: Reference | None = None
+    target: Reference | None = None
+    time: str | None = None
+    dangling: Dangling = "error"
+    weight: Annotated[float, Field(gt=0, description="weight of this log in the loss")] = 1.0
+
+    @model_validator(mode="after")
+    def _is_sequence_or_table(self) -> "PairLog":
+        from_table = self.table is not None and self.source is not None and self.target is not None
+        if (self.from_sequence is None) != from_table:
+            raise ValueError("give either 'from_sequence', or 'table', 'source' and 'target'")
+        return self
+
+
+class Split(ConfigModel):
+    """What is kept from training: everything at or after `train_end`, some users, some pairs."""
+
+    train_end: Annotated[
+        int | None, Field(description="date, date-time (UTC) or Unix seconds; none: the end of the data")
+    ] = None
+    gap_s: Annotated[int, Field(ge=0, description="seconds after train_end that nobody uses")] = 0
+    future_s: Annotated[int, Field(gt=0, description="length of the evaluation window, seconds")] = 28 * 86400
+    test_users: Annotated[float, Field(ge=0, lt=1, description="share of users kept for the test")] = 0.1
+    validation_users: Annotated[float, Field(ge=0, lt=1, description="share of users kept for validation")] = 0.1
+    test_pairs: Annotated[float, Field(ge=0, lt=1, description="share of undated related pairs kept for the test")] = (
+        0.05
+    )
+    validation_pairs: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    max_queries_per_user: Annotated[int, Field(gt=0, description="evaluated positions per held-out user")] = 20
+
+    @field_validator("train_end", mode="before")
+    @classmethod
+    def _to_unix_seconds(cls, value: object) -> object:
+        if isinstance(value, str):
+            try:
+                value = datetime.fromisoformat(value)
+            except ValueError:
+                raise ValueError(f"'{value}' is no date; write it like 1998-03-20 or 1998-03-20T12:00:00") from None
+        if isinstance(value, datetime):
+            return int((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp())
+        if isinstance(value, date):
+            return int(datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp())
+        return value
+
+    @model_validator(mode="after")
+    def _leaves_something_to_train_on(self) -> "Split":
+        for what in ("users", "pairs"):
+            if getattr(self, f"test_{what}") + getattr(self, f"validation_{what}") >= 1:
+                raise ValueError(f"test_{what} + validation_{what} must be below 1, or nothing is left to train on")
+        return self
+
+
+class TablesConfig(ConfigModel):
+    """All that the `tables` stage depends on, beside the files themselves."""
+
+    entities: dict[Name, Entity]
+    relations: dict[Name, Relation]
+    sequences: dict[Name, Sequence]
+    pairs: dict[Name, PairLog]
+    split: Split
+    memory_limit: Annotated[str, Field(description="memory DuckDB may take before it spills")] = "4GB"

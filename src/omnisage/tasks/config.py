@@ -1,0 +1,36 @@
+"""Config of the three tasks (OmniSage §3.3)."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from omnisage.schema import ConfigModel
+
+
+class EntityEntityConfig(ConfigModel):
+    """Pairs from relations and pair logs (OmniSage Eq. 2)."""
+
+    weight: Annotated[float, Field(ge=0)] = 1.0
+
+
+class EntityFeatureConfig(ConfigModel):
+    """Raw features of an entity or of its neighbors find its embedding (OmniSage Eq. 3)."""
+
+    weight: Annotated[float, Field(ge=0)] = 0.5
+    hidden_dim: Annotated[int, Field(gt=0)] = 256
+
+
+class UserEntityConfig(ConfigModel):
+    """The user at step t finds the next and a future entity (OmniSage Eqs. 4, 5)."""
+
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    future_weight: Annotated[float, Field(ge=0, description="weight of the future action beside the next")] = 1.0
+
+
+class TasksConfig(ConfigModel):
+    """The three tasks and what they share; a weight of 0 switches a task off."""
+
+    entity_entity: EntityEntityConfig = EntityEntityConfig()
+    entity_feature: EntityFeatureConfig = EntityFeatureConfig()
+    user_entity: UserEntityConfig = UserEntityConfig()
+    num_random_negatives: Annotated[int, Field(ge=0, description="random entities of the positive's type")] = 1024

@@ -1,0 +1,23 @@
+"""Config of the `training` stage."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from omnisage.schema import ConfigModel
+
+
+class TrainingConfig(ConfigModel):
+    """The training loop."""
+
+    num_steps: Annotated[int, Field(ge=1)] = 1000
+    warmup_steps: Annotated[int, Field(ge=0)] = 50
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    pairs_per_batch: Annotated[int, Field(ge=1)] = 512
+    users_per_batch: Annotated[int, Field(ge=1)] = 64
+    validate_every: Annotated[int, Field(ge=1, description="steps between validations and checkpoints")] = 100
+    log_every: Annotated[int, Field(ge=1)] = 20
+    patience: Annotated[int, Field(ge=1, description="validations without a better one before stopping early")] = 5
+    device: Literal["auto", "cpu", "cuda"] = "auto"
