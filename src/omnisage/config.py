@@ -3,15 +3,19 @@
 Each stage's part is defined beside the stage; this module puts them together and checks what refers to what.
 """
 
-from typing import Annotated, Self
+from collections.abc import Sequence as Many
+from pathlib import Path
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from omnisage.config_file import explain, read_config_file
+from omnisage.errors import OmnisageError
 from omnisage.evaluation.config import EvaluationConfig
 from omnisage.graph.config import GraphConfig
 from omnisage.model.config import ModelConfig
-from omnisage.neighbors.config import NeighborsConfig
-from omnisage.schema import ConfigModel, unknown_name
+from omnisage.neighbors.config import NeighborsConfig, Subset
+from omnisage.schema import ConfigModel, Problem, unknown_name, validation_error
 from omnisage.tables.config import Entity, Name, PairLog, Reference, Relation, Sequence, Split, TablesConfig
 from omnisage.tasks.config import TasksConfig
 from omnisage.training.config import TrainingConfig
@@ -43,3 +47,155 @@ class Config(ConfigModel):
     tasks: TasksConfig = TasksConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        problems = _find_unknown_names(self) or [*_find_bad_subsets(self), *_find_nothing_to_learn(self)]
+        if problems:
+            raise validation_error("Config", problems)
+        return self
+
+    @property
+    def tables(self) -> TablesConfig:
+        """The `tables` stage's own config."""
+        return TablesConfig(
+            entities=self.entities,
+            relations=self.relations,
+            sequences=self.sequences,
+            pairs=self.pairs,
+            split=self.split,
+            memory_limit=self.memory_limit,
+        )
+
+    @property
+    def learning(self) -> LearningConfig:
+        """The `training` stage's own config."""
+        return LearningConfig(model=self.model, tasks=self.tasks, training=self.training)
+
+
+def load_config(path: Path, overrides: Many[str] = ()) -> Config:
+    """Read a config file.
+
+    Args:
+        path: a YAML file.
+        overrides: fields to replace, such as `training.num_steps=500`, the value in YAML.
+
+    Raises:
+        OmnisageError: every mistake in the file, each with line, path of the field and what is allowed.
+    """
+    config_file = read_config_file(path, overrides)
+    try:
+        return Config.model_validate(config_file.values)
+    except ValidationError as refused:
+        raise OmnisageError(explain(refused, config_file)) from None
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of the config file, from which editors complete and check."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Config.model_json_schema(),
+        "title": "omnisage.yaml",
+    }
+
+
+def _find_unknown_names(config: Config) -> list[Problem]:
+    """References to entity types, relations, sequences and pair logs that are not there."""
+    problems: list[Problem] = []
+
+    def check(noun: str, name: str | None, allowed: dict[str, Any], *path: str | int) -> None:
+        if name is not None and name not in allowed:
+            problems.append(Problem(path, name, unknown_name(noun, name, list(allowed))))
+
+    def check_ends(table: Relation | PairLog, *path: str) -> None:
+        for end in ("source", "target"):
+            reference: Reference | None = getattr(table, end)
+            if reference is not None:
+                check("entity type", reference.entity, config.entities, *path, end, "entity")
+
+    for name, relation in config.relations.items():
+        check_ends(relation, "relations", name)
+        check("pair log", relation.pairs, config.pairs, "relations", name, "pairs")
+    for name, sequence in config.sequences.items():
+        check("entity type", sequence.entity, config.entities, "sequences", name, "entity")
+    for name, log in config.pairs.items():
+        check_ends(log, "pairs", name)
+        check("sequence", log.from_sequence, config.sequences, "pairs", name, "from_sequence")
+    for name, subsets in config.neighbors.subsets.items():
+        check("entity type", name, config.entities, "neighbors", "subsets", name)
+        for i, subset in enumerate(subsets):
+            for j, relation in enumerate(subset.relations):
+                check("relation", relation, config.relations, "neighbors", "subsets", name, i, "relations", j)
+            for taken in subset.take:
+                check("entity type", taken, config.entities, "neighbors", "subsets", name, i, "take", taken)
+    return problems
+
+
+def _find_bad_subsets(config: Config) -> list[Problem]:
+    """Subsets whose walk cannot use a relation, or cannot reach an entity type that it should take."""
+    problems: list[Problem] = []
+    for name, subsets in config.neighbors.subsets.items():
+        for i, subset in enumerate(subsets):
+            path = ("neighbors", "subsets", name, i)
+            reached = _reached_types(config, name, subset)
+            for j, relation in enumerate(subset.relations):
+                if reached.isdisjoint(_ends(config, relation)):
+                    ends = " and ".join(_ends(config, relation))
+                    text = (
+                        f"'{relation}' links {ends}, which this walk from '{name}' never meets; leave it out"
+                    )
+                    problems.append(Problem((*path, "relations", j), relation, text))
+            for taken, number in subset.take.items():
+                if taken not in reached:
+                    text = f"a walk from '{name}' over {', '.join(subset.relations)} never meets '{taken}'"
+                    allowed = ", ".join(sorted(reached)) or "none, name relations that touch it"
+                    problems.append(Problem((*path, "take", taken), number, f"{text} (allowed: {allowed})"))
+    return problems
+
+
+def _reached_types(config: Config, start: str, subset: Subset) -> set[str]:
+    """Entity types that a walk from `start` over the subset's relations can stand on after a step."""
+    reached: set[str] = set()
+    frontier = {start}
+    while frontier:
+        stepped: set[str] = set()
+        for relation in subset.relations:
+            source, target = _ends(config, relation)
+            stepped |= {target} if source in frontier else set()
+            stepped |= {source} if target in frontier else set()
+        frontier = stepped - reached
+        reached |= stepped
+    return reached
+
+
+def _ends(config: Config, name: str) -> tuple[str, str]:
+    """The entity types that a relation links."""
+    relation = config.relations[name]
+    table = relation if relation.pairs is None else config.pairs[relation.pairs]
+    if isinstance(table, PairLog) and table.from_sequence is not None:
+        entity = config.sequences[table.from_sequence].entity
+        return entity, entity
+    assert table.source is not None, "checked by Relation and PairLog"
+    assert table.target is not None, "checked by Relation and PairLog"
+    return table.source.entity, table.target.entity
+
+
+def _find_nothing_to_learn(config: Config) -> list[Problem]:
+    """No data at all, or every task switched off or without data."""
+    has_links = bool(config.relations or config.pairs)
+    has_features = any(entity.features for entity in config.entities.values())
+    if not has_links and not config.sequences:
+        text = "there is nothing to learn from; add at least one entry under relations, pairs or sequences"
+        return [Problem((), config.name, text)]
+    weights = {
+        "entity_entity": config.tasks.entity_entity.weight * has_links,
+        "entity_feature": config.tasks.entity_feature.weight * has_features,
+        "user_entity": config.tasks.user_entity.weight * bool(config.sequences),
+    }
+    if any(weights.values()):
+        return []
+    text = (
+        "no task is left to train: give a weight above 0 to entity_entity (learns from relations and pairs), "
+        "entity_feature (from features) or user_entity (from sequences)"
+    )
+    return [Problem(("tasks",), weights, text)]

@@ -1,4 +1,4 @@
-"""The base of every config model: frozen, strict about unknown fields, with errors that carry the field's path."""
+"""The base of every config model: frozen, strict about unknown fields, errors with the path of the field."""
 
 import difflib
 from typing import Any, NamedTuple, Self
