@@ -37,13 +37,18 @@ class Manifest:
     counts: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
+def partial_folder(folder: Path) -> Path:
+    """Where an unfinished artifact is made."""
+    return folder.with_name(folder.name + ".partial")
+
+
 def begin(folder: Path, plan: Plan) -> Path:
     """Open `<folder>.partial`, keeping what an interrupted run with the same plan left there.
 
     Returns:
         The partial folder; it exists. Finish it with `commit`.
     """
-    partial = _partial(folder)
+    partial = partial_folder(folder)
     plan_file = partial / "plan.json"
     if plan_file.exists() and _read_json(plan_file) != asdict(plan):
         shutil.rmtree(partial)
@@ -54,9 +59,14 @@ def begin(folder: Path, plan: Plan) -> Path:
     return partial
 
 
+def discard_partial(folder: Path) -> None:
+    """Forget what an interrupted run left, so that the next one begins anew."""
+    shutil.rmtree(partial_folder(folder), ignore_errors=True)
+
+
 def commit(folder: Path, counts: dict[str, Any]) -> Manifest:
     """Write the manifest into `<folder>.partial` and give it its final name, replacing an older artifact."""
-    partial = _partial(folder)
+    partial = partial_folder(folder)
     plan = Plan(**_read_json(partial / "plan.json"))
     manifest = Manifest(plan, counts)
     (partial / "plan.json").unlink()
@@ -82,7 +92,7 @@ def read_manifest(folder: Path, stage: str) -> Manifest:
     try:
         stored = _read_json(path)
         manifest = Manifest(Plan(**stored["plan"]), stored["counts"])
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise OmnisageError(f"{path} is damaged ({error}); delete {folder} and run `omnisage {stage}`") from error
     if manifest.plan.format_version != FORMAT_VERSION:
         raise OmnisageError(
@@ -118,7 +128,3 @@ def write_json(path: Path, content: Any) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text())
-
-
-def _partial(folder: Path) -> Path:
-    return folder.with_name(folder.name + ".partial")

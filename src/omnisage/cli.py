@@ -1,0 +1,205 @@
+"""The `omnisage` command: `run`, `status`, every stage by its name, `schema`, `fetch` and `convert`.
+
+Nothing heavy is imported here: stages and data set readers load when they run, so help answers at once.
+"""
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Group, Parameter
+
+from omnisage import __version__
+from omnisage.config import json_schema, load_config
+from omnisage.errors import OmnisageError
+from omnisage.pipeline import STAGES, Job, Stage
+from omnisage.runner import inspect, run_one, run_stale
+from omnisage.terminal import print_error, print_outcomes, print_results, print_states, print_states_json
+
+app = App(
+    name="omnisage",
+    help_format="markdown",
+    version=__version__,
+    suppress_keyboard_interrupt=False,
+    exit_on_error=False,
+    print_error=False,
+)
+app.help = """One embedding per entity, learned from your tables.
+
+A config file says what your tables mean. From it, seven stages make embeddings of every entity and every user, an
+index to search them, and a report that says how good they are:
+
+    tables -> graph -> neighbors -> training -> embeddings -> index -> evaluation
+
+Each stage writes one folder of the workspace, `workspace/` beside the config file. Start with:
+
+    omnisage run omnisage.yaml
+"""
+
+_PIPELINE = Group("Whole pipeline", sort_key=0)
+_STAGE = Group("One stage, in order", sort_key=1)
+_DATA = Group("Config and data", sort_key=2)
+_OPTIONS = Group("Options", sort_key=3)
+
+app["--help"].group = app["--version"].group = _OPTIONS
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Place:
+    """Which config, with which changes, in which workspace."""
+
+    config: Annotated[Path, Parameter(help="The config file, such as omnisage.yaml.")]
+    overrides: Annotated[
+        tuple[str, ...],
+        Parameter(
+            name="--set",
+            negative="",
+            show_default=False,
+            help="Replace a field of the config: --set training.num_steps=500. May be given again.",
+        ),
+    ] = field(default=(), kw_only=True)
+    workspace: Annotated[
+        Path | None,
+        Parameter(help="Folder of the artifacts. Default: workspace/ beside the config file."),
+    ] = field(default=None, kw_only=True)
+
+    def job(self) -> Job:
+        """The config as read, with its folders."""
+        config = load_config(self.config, self.overrides)
+        base = self.config.resolve().parent
+        return Job(config, base, self.workspace.resolve() if self.workspace else base / "workspace")
+
+
+_Force = Annotated[
+    bool, Parameter(negative="", show_default=False, help="Run even what is up to date, from the beginning.")
+]
+_Json = Annotated[
+    bool,
+    Parameter(
+        name="--json",
+        negative="",
+        show_default=False,
+        help="Print a JSON list of stage, reason (null when up to date) and counts.",
+    ),
+]
+
+
+@app.command(group=_PIPELINE)
+def run(place: Place, *, force: _Force = False) -> None:
+    """Run every stage that is stale, then print the results and where the report is.
+
+    A stage is stale when its config, the seed or one of its inputs changed. An interrupted run continues where it
+    stopped.
+
+    Example: `omnisage run omnisage.yaml --set training.num_steps=500`
+    """
+    job = place.job()
+    print_outcomes(run_stale(job, force=force))
+    _print_evaluation(job)
+
+
+@app.command(group=_PIPELINE)
+def status(place: Place, *, as_json: _Json = False) -> None:
+    """Say which stages are stale and why; change nothing.
+
+    Example: `omnisage status omnisage.yaml`
+    """
+    states = inspect(place.job())
+    if as_json:
+        print_states_json(states)
+    else:
+        print_states(states)
+
+
+def _add_stage(stage: Stage, position: int) -> None:
+    def run_stage(place: Place, *, force: _Force = False) -> None:
+        job = place.job()
+        print_outcomes([run_one(job, stage.name, force=force)])
+        if stage.name == "evaluation":
+            _print_evaluation(job)
+
+    reads = ", ".join(f"`{name}/`" for name in stage.inputs) or "the tables that the config names"
+    text = (
+        f"{stage.summary}.\n\nReads {reads}; writes `{stage.name}/`. Refuses inputs that are missing or stale, and "
+        f"says which command makes them.\n\nExample: `omnisage {stage.name} omnisage.yaml`"
+    )
+    app.command(run_stage, name=stage.name, help=text, group=_STAGE, sort_key=position)
+
+
+for _position, _stage in enumerate(STAGES):
+    _add_stage(_stage, _position)
+
+
+@app.command(group=_DATA)
+def schema() -> None:
+    """Print the JSON schema of the config file, from which editors complete and check it.
+
+    Example: `omnisage schema > omnisage.schema.json`, then let the config begin with
+    `# yaml-language-server: $schema=omnisage.schema.json`
+    """
+    print(json.dumps(json_schema(), indent=1))
+
+
+_fetch = App(name="fetch", help="Fetch the data of a demo.", group=_DATA)
+app.command(_fetch)
+
+
+@_fetch.command
+def movielens(folder: Path) -> None:
+    """Fetch MovieLens 100K with its knowledge graph, check it, and turn it into tables.
+
+    What is complete in the folder is not fetched again. Example: `omnisage fetch movielens examples/movielens/data`
+
+    Args:
+        folder: Where the tables go.
+    """
+    from omnisage.datasets.movielens_100k import fetch
+
+    fetch(folder)
+
+
+@app.command(group=_DATA)
+def convert(dataset: str, source: Path, out: Path) -> None:
+    """Turn the official files of a public data set into tables.
+
+    Example: `omnisage convert movietweetings downloads/movietweetings tables/`
+
+    Args:
+        dataset: Its name; an unknown one lists all.
+        source: Folder with the official files.
+        out: Folder that the Parquet tables are written to.
+    """
+    from omnisage.datasets import convert as convert_dataset
+
+    convert_dataset(dataset, source, out)
+
+
+def main() -> None:
+    """Entry point: errors that the user can fix are one line and exit code 2, Ctrl-C is 130."""
+    sys.exit(_call(sys.argv[1:]))
+
+
+def _call(arguments: list[str]) -> int:
+    try:
+        app(arguments)
+    except OmnisageError as error:
+        print_error(str(error))
+        return 2
+    except CycloptsError as error:
+        command = " ".join(["omnisage", *(error.command_chain or ())])
+        print_error(f"{error}\nsee `{command} --help`")
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; run the same command to continue", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _print_evaluation(job: Job) -> None:
+    from omnisage.evaluation.artifact import summary_rows
+
+    headers, rows = summary_rows(job.folder("evaluation"))
+    print_results(headers, rows, job.folder("evaluation") / "report.html")

@@ -1,0 +1,184 @@
+"""The seven stages in order: this list is the architecture.
+
+    tables -> graph -> neighbors -> training -> embeddings -> index -> evaluation
+
+A stage reads the folders of the stages it names as inputs and writes its own folder of the workspace; it is a
+command, a package `omnisage.<stage>` and a page section of `docs/stages.md`. `runner.py` runs them.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from omnisage.artifact import Manifest, Plan
+from omnisage.config import Config
+from omnisage.schema import ConfigModel, NoConfig
+
+
+@dataclass(frozen=True)
+class Job:
+    """A config and the folders it works on."""
+
+    config: Config
+    base: Path  # the folder that table paths of the config are relative to
+    workspace: Path
+
+    def folder(self, stage: str) -> Path:
+        """Where a stage's artifact is."""
+        return self.workspace / stage
+
+    @property
+    def num_threads(self) -> int:
+        """Threads to use: the config's, where 0 stands for every core."""
+        return self.config.num_threads or os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of the pipeline: command, package `omnisage.<name>` and folder of the workspace."""
+
+    name: str
+    inputs: tuple[str, ...]  # stages whose folders it reads
+    summary: str
+    config: Callable[[Config], ConfigModel]
+    run: Callable[[Job, Plan], Manifest]
+    files: Callable[[Job], dict[str, Path]] | None = None  # the user's own files that it reads
+
+
+# The packages of the stages are imported when they run: `omnisage --help` loads neither torch nor ibis.
+
+
+def _tables(job: Job, plan: Plan) -> Manifest:
+    from omnisage.tables.stage import run
+
+    return run(job.config.tables, plan, job.folder("tables"), num_threads=job.num_threads, base=job.base)
+
+
+def _source_files(job: Job) -> dict[str, Path]:
+    from omnisage.tables.stage import source_files
+
+    return source_files(job.config.tables, job.base)
+
+
+def _graph(job: Job, plan: Plan) -> Manifest:
+    from omnisage.graph.stage import run
+
+    return run(job.config.graph, plan, job.folder("graph"), num_threads=job.num_threads, tables=job.folder("tables"))
+
+
+def _neighbors(job: Job, plan: Plan) -> Manifest:
+    from omnisage.neighbors.stage import run
+
+    return run(
+        job.config.neighbors, plan, job.folder("neighbors"), num_threads=job.num_threads, graph=job.folder("graph")
+    )
+
+
+def _training(job: Job, plan: Plan) -> Manifest:
+    from omnisage.training.stage import run
+
+    return run(
+        job.config.learning,
+        plan,
+        job.folder("training"),
+        num_threads=job.num_threads,
+        tables=job.folder("tables"),
+        graph=job.folder("graph"),
+        neighbors=job.folder("neighbors"),
+    )
+
+
+def _embeddings(job: Job, plan: Plan) -> Manifest:
+    from omnisage.embeddings.stage import run
+
+    return run(
+        NoConfig(),
+        plan,
+        job.folder("embeddings"),
+        num_threads=job.num_threads,
+        tables=job.folder("tables"),
+        graph=job.folder("graph"),
+        neighbors=job.folder("neighbors"),
+        training=job.folder("training"),
+    )
+
+
+def _index(job: Job, plan: Plan) -> Manifest:
+    from omnisage.index.stage import run
+
+    return run(NoConfig(), plan, job.folder("index"), num_threads=job.num_threads, embeddings=job.folder("embeddings"))
+
+
+def _evaluation(job: Job, plan: Plan) -> Manifest:
+    from omnisage.evaluation.stage import run
+
+    return run(
+        job.config.evaluation,
+        plan,
+        job.folder("evaluation"),
+        num_threads=job.num_threads,
+        tables=job.folder("tables"),
+        graph=job.folder("graph"),
+        embeddings=job.folder("embeddings"),
+        index=job.folder("index"),
+        training=job.folder("training"),
+    )
+
+
+def _no_config(_: Config) -> NoConfig:
+    return NoConfig()
+
+
+STAGES: tuple[Stage, ...] = (
+    Stage(
+        name="tables",
+        inputs=(),
+        summary="Give every entity a dense id, encode features, and split relations, pairs and sequences in time",
+        config=lambda config: config.tables,
+        run=_tables,
+        files=_source_files,
+    ),
+    Stage(
+        name="graph",
+        inputs=("tables",),
+        summary="Build the typed graph and prune lists of entities with very many edges",
+        config=lambda config: config.graph,
+        run=_graph,
+    ),
+    Stage(
+        name="neighbors",
+        inputs=("graph",),
+        summary="Find the most important neighbors of every entity by random walks with restart",
+        config=lambda config: config.neighbors,
+        run=_neighbors,
+    ),
+    Stage(
+        name="training",
+        inputs=("tables", "graph", "neighbors"),
+        summary="Train the model on links, content and sequences, and keep the best validated weights",
+        config=lambda config: config.learning,
+        run=_training,
+    ),
+    Stage(
+        name="embeddings",
+        inputs=("tables", "graph", "neighbors", "training"),
+        summary="Embed every entity and every user, keyed by your own ids",
+        config=_no_config,
+        run=_embeddings,
+    ),
+    Stage(
+        name="index",
+        inputs=("embeddings",),
+        summary="Build the index that finds the nearest entities of a query",
+        config=_no_config,
+        run=_index,
+    ),
+    Stage(
+        name="evaluation",
+        inputs=("tables", "graph", "embeddings", "index", "training"),
+        summary="Measure the model beside baselines on held-out users and pairs, and write the report",
+        config=lambda config: config.evaluation,
+        run=_evaluation,
+    ),
+)

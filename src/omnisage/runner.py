@@ -1,0 +1,156 @@
+"""Runs the stages that are stale, and says which are and why.
+
+A stage is stale when its manifest does not record the plan that would be made now: the stage's config, the seed,
+and the sha256 of every input. Commands: `omnisage run`, `omnisage status`, and each stage by its name.
+"""
+
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omnisage.artifact import Plan, discard_partial, file_sha256, manifest_sha256, read_manifest
+from omnisage.errors import OmnisageError
+from omnisage.pipeline import STAGES, Job, Stage
+from omnisage.staleness import why_stale
+
+# Fields that change speed or memory, never a result: changing them makes nothing stale.
+_WITHOUT_EFFECT = {"memory_limit"}
+
+
+@dataclass(frozen=True)
+class State:
+    """What a stage has left in the workspace."""
+
+    stage: str
+    reason: str | None  # why it must run; None: up to date
+    counts: dict[str, Any] | None  # of the artifact that is there, stale or not
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What happened to a stage in a run."""
+
+    stage: str
+    seconds: float | None  # None: it was up to date
+    counts: dict[str, Any]
+
+
+def inspect(job: Job, stages: tuple[Stage, ...] = STAGES) -> list[State]:
+    """What every stage has left in the workspace, and which must run and why."""
+    states: dict[str, State] = {}
+    for stage in stages:
+        waiting_for = next((name for name in stage.inputs if states[name].reason), None)
+        if waiting_for is None:
+            reason = why_stale(job.folder(stage.name), _make_plan(job, stage))
+        else:
+            reason = f"waits for {waiting_for}"
+        states[stage.name] = State(stage.name, reason, _counts(job, stage.name))
+    return list(states.values())
+
+
+def run_stale(job: Job, *, force: bool = False, stages: tuple[Stage, ...] = STAGES) -> list[Outcome]:
+    """Run the stages that are stale, in order.
+
+    Args:
+        force: run every stage, from the beginning.
+
+    Raises:
+        OmnisageError: a stage refused its input (earlier artifacts stay), or the workspace is in use.
+    """
+    with _exclusive(job.workspace):
+        return [
+            _run_if_stale(job, stage, place=f"{i}/{len(stages)}", force=force)
+            for i, stage in enumerate(stages, start=1)
+        ]
+
+
+def run_one(job: Job, name: str, *, force: bool = False, stages: tuple[Stage, ...] = STAGES) -> Outcome:
+    """Run one stage if it is stale.
+
+    Raises:
+        OmnisageError: an input is missing or stale; the message names the command to run first.
+    """
+    stage = next(stage for stage in stages if stage.name == name)
+    with _exclusive(job.workspace):
+        needed = _ancestors(stage, stages)
+        for state in inspect(job, tuple(other for other in stages if other.name in needed)):
+            if state.reason is not None:
+                raise OmnisageError(
+                    f"'{name}' needs the artifact of '{state.stage}', which is missing or stale ({state.reason}); "
+                    f"run `omnisage {state.stage}` with the same config first, or `omnisage run` for everything"
+                )
+        return _run_if_stale(job, stage, place=name, force=force)
+
+
+def _ancestors(stage: Stage, stages: tuple[Stage, ...]) -> set[str]:
+    """The stages that a stage depends on, directly or through others."""
+    needed = set(stage.inputs)
+    for earlier in reversed(stages):
+        if earlier.name in needed:
+            needed |= set(earlier.inputs)
+    return needed
+
+
+def _run_if_stale(job: Job, stage: Stage, place: str, *, force: bool) -> Outcome:
+    plan = _make_plan(job, stage)
+    folder = job.folder(stage.name)
+    reason = "forced" if force else why_stale(folder, plan)
+    if reason is None:
+        return Outcome(stage.name, None, read_manifest(folder, stage.name).counts)
+    if force:
+        discard_partial(folder)
+    print(f"[{place}] {stage.name}: {reason}", file=sys.stderr, flush=True)
+    started = time.perf_counter()
+    try:
+        manifest = stage.run(job, plan)
+    except OmnisageError as error:
+        raise OmnisageError(f"stage '{stage.name}': {error}") from error
+    except Exception as error:
+        error.add_note(f"while running stage '{stage.name}' in {folder}")
+        raise
+    return Outcome(stage.name, time.perf_counter() - started, manifest.counts)
+
+
+def _make_plan(job: Job, stage: Stage) -> Plan:
+    """The plan of a stage whose inputs are up to date."""
+    inputs = {name: manifest_sha256(job.folder(name)) for name in stage.inputs}
+    if stage.files is not None:
+        inputs |= {name: file_sha256(path) for name, path in stage.files(job).items()}
+    config = stage.config(job.config).model_dump(mode="json", exclude=_WITHOUT_EFFECT)
+    return Plan(stage.name, config, job.config.seed, inputs)
+
+
+def _counts(job: Job, stage: str) -> dict[str, Any] | None:
+    try:
+        return read_manifest(job.folder(stage), stage).counts
+    except OmnisageError:  # absent or damaged: `why_stale` says which
+        return None
+
+
+@contextmanager
+def _exclusive(workspace: Path) -> Generator[None]:
+    """Keep a second process out of the workspace; the operating system lifts the lock when we end, however."""
+    try:
+        workspace.mkdir(parents=True, exist_ok=True)
+        file = (workspace / ".lock").open("a+")
+    except OSError as error:
+        raise OmnisageError(f"{workspace} cannot be written ({error}); choose another --workspace") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise OmnisageError(
+                f"another omnisage (process {file.read().strip()}) works in {workspace}; "
+                "wait until it has finished, or choose another --workspace"
+            ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield

@@ -1,0 +1,95 @@
+"""What the commands print: tables of stages and of results, and errors."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from omnisage.runner import Outcome, State
+
+
+def print_error(message: str) -> None:
+    """One red message on the error stream."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {escape(message)}")
+
+
+def print_outcomes(outcomes: list[Outcome]) -> None:
+    """What a run did to every stage, how long it took, and what came out."""
+    table = Table("stage", "state", "seconds", "result", box=None, header_style="bold", pad_edge=False)
+    table.columns[2].justify = "right"
+    for outcome in outcomes:
+        ran = outcome.seconds is not None
+        state = "[green]done[/]" if ran else "up to date"
+        table.add_row(
+            outcome.stage,
+            state,
+            f"{outcome.seconds:,.1f}" if ran else "",
+            headline(outcome.stage, outcome.counts),
+        )
+    Console().print(table)
+
+
+def print_states(states: list[State]) -> None:
+    """Which stages must run, and why."""
+    table = Table("stage", "state", "why", "result", box=None, header_style="bold", pad_edge=False)
+    for state in states:
+        word = "[green]up to date[/]" if state.reason is None else "[yellow]stale[/]"
+        if state.counts is None:
+            word = "[dim]missing[/]"
+        counts = headline(state.stage, state.counts or {})
+        table.add_row(state.stage, word, escape(state.reason or ""), counts)
+    Console().print(table)
+
+
+def print_states_json(states: list[State]) -> None:
+    """The same for programs: a list of `{stage, reason, counts}`; a reason of null means up to date."""
+    print(json.dumps([dataclasses.asdict(state) for state in states], indent=1))
+
+
+def print_results(headers: list[str], rows: list[list[str]], report: Path) -> None:
+    """The result table of the evaluation, and where its report is."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for i, header in enumerate(headers):
+        table.add_column(header, justify="left" if i == 0 else "right")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console = Console(soft_wrap=True, highlight=False)
+    console.print()
+    console.print(table)
+    console.print(f"\nreport: {escape(str(report))}")
+
+
+def headline(stage: str, counts: dict[str, Any]) -> str:
+    """The counts of a manifest that matter most, in a few words."""
+    if not counts:
+        return ""
+    match stage:
+        case "tables":
+            edges = sum(relation["edges"] for relation in counts["relations"].values())
+            events = sum(
+                sequence[part]["events"]
+                for sequence in counts["sequences"].values()
+                for part in ("train", "validation", "test")
+            )
+            entities = sum(counts["entities"].values())
+            return f"{entities:,} entities, {edges:,} edges, {events:,} events"
+        case "graph":
+            relations = counts["relations"].values()
+            kept = sum(sum(relation["kept"].values()) for relation in relations)
+            return f"{sum(relation['edges'] for relation in relations):,} edges, {kept:,} entries after pruning"
+        case "neighbors":
+            mass = ", ".join(f"{name} {type_['mass']:.0%}" for name, type_ in counts.items())
+            return f"share of the walk kept: {mass}"
+        case "index":
+            return f"{sum(type_['entities'] for type_ in counts['types'].values()):,} vectors"
+        case _:
+            plain = ((name, value) for name, value in counts.items() if isinstance(value, int | float | str))
+            return ", ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in plain)
+
+
+def _short(value: float | str) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
