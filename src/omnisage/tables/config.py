@@ -129,7 +129,7 @@ class Split(ConfigModel):
     validation_pairs: Annotated[float, Field(ge=0, lt=1)] = 0.05
     max_queries_per_user: Annotated[int, Field(gt=0, description="evaluated positions per held-out user")] = 20
 
-    @field_validator("train_end", mode="before")
+    @field_validator("train_end", mode="before", json_schema_input_type=int | str | None)
     @classmethod
     def _to_unix_seconds(cls, value: object) -> object:
         if isinstance(value, str):
