@@ -5,6 +5,7 @@
 #include <nanobind/ndarray.h>
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -49,8 +50,7 @@ constexpr const char* type_name<std::int64_t>() {
 template <typename T>
 bool holds(const AnyArray& array) {
   if constexpr (std::is_same_v<T, Half>) {
-    return array.dtype() ==
-           nb::dlpack::dtype{static_cast<std::uint8_t>(nb::dlpack::dtype_code::Float), 16, 1};
+    return array.dtype() == nb::dlpack::dtype{static_cast<std::uint8_t>(nb::dlpack::dtype_code::Float), 16, 1};
   } else {
     return array.dtype() == nb::dtype<T>();
   }
@@ -61,8 +61,8 @@ inline void require(bool condition, const std::string& message) {
 }
 
 inline void require_layout(const AnyArray& array, const std::string& name, std::size_t ndim) {
-  require(array.ndim() == ndim, name + " has " + std::to_string(array.ndim()) + " dimensions; it must have " +
-                                    std::to_string(ndim));
+  require(array.ndim() == ndim,
+          name + " has " + std::to_string(array.ndim()) + " dimensions; it must have " + std::to_string(ndim));
   std::int64_t expected = 1;
   for (std::size_t axis = ndim; axis-- > 0;) {
     if (array.shape(axis) > 1 && array.size() > 0) {
@@ -81,6 +81,16 @@ std::span<const T> view(const AnyArray& array, const std::string& name, std::siz
   }
   require_layout(array, name, ndim);
   return {static_cast<const T*>(array.data()), array.size()};
+}
+
+// The elements of an array that may be missing; none then.
+template <typename T>
+std::span<const T> view_or_none(const std::optional<AnyArray>& array, const std::string& name, std::size_t size) {
+  if (!array) return {};
+  const auto values = view<T>(*array, name);
+  require(values.size() == size,
+          name + " has " + std::to_string(values.size()) + " entries; it must have " + std::to_string(size));
+  return values;
 }
 
 // A NumPy array that owns what it shows.
@@ -116,8 +126,7 @@ struct Output {
 // Runs a kernel without the GIL; Ctrl-C ends it with the pending KeyboardInterrupt.
 template <typename Kernel>
 auto without_gil(int num_threads, Kernel&& kernel) {
-  require(num_threads >= 0,
-          "num_threads is " + std::to_string(num_threads) + "; it must be >= 0 (0: every core)");
+  require(num_threads >= 0, "num_threads is " + std::to_string(num_threads) + "; it must be >= 0 (0: every core)");
   Workers workers{num_threads, [] {
                     nb::gil_scoped_acquire gil;
                     return PyErr_CheckSignals() != 0;

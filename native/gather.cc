@@ -12,9 +12,7 @@ constexpr std::size_t kRowsAhead = 8;
 constexpr std::size_t kLineBytes = 64;
 constexpr std::size_t kRowsPerChunk = 4096;
 
-void copy_row(const float* row, std::size_t width, float* out) {
-  std::memcpy(out, row, width * sizeof(float));
-}
+void copy_row(const float* row, std::size_t width, float* out) { std::memcpy(out, row, width * sizeof(float)); }
 
 // Plain integer arithmetic, which compilers turn into vector instructions on any machine: shift the exponent
 // and fraction into place, scale by 2^112 (the difference of the biases), keep infinities and NaNs.
@@ -34,16 +32,15 @@ void prefetch_row(const void* row, std::size_t bytes) {
 }
 
 template <typename T>
-void gather_rows(std::span<const T> rows, std::size_t width, std::span<const std::uint32_t> ids,
-                 std::span<float> out, const Workers& workers) {
+void gather_rows(std::span<const T> rows, std::size_t width, std::span<const std::uint32_t> ids, std::span<float> out,
+                 const Workers& workers) {
   if (width == 0) return;
   const std::size_t num_rows = rows.size() / width;
   parallel_for(ids.size(), kRowsPerChunk, workers, [&](std::size_t, std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
       if (ids[i] >= num_rows) {
-        throw std::out_of_range("ids[" + std::to_string(i) + "] is " + std::to_string(ids[i]) +
-                                ", but rows has " + std::to_string(num_rows) +
-                                " rows; ids must be below that");
+        throw std::out_of_range("ids[" + std::to_string(i) + "] is " + std::to_string(ids[i]) + ", but rows has " +
+                                std::to_string(num_rows) + " rows; ids must be below that");
       }
     }
     for (std::size_t i = begin; i < end; ++i) {
@@ -55,13 +52,13 @@ void gather_rows(std::span<const T> rows, std::size_t width, std::span<const std
 
 }  // namespace
 
-void gather(std::span<const float> rows, std::size_t width, std::span<const std::uint32_t> ids,
-            std::span<float> out, const Workers& workers) {
+void gather(std::span<const float> rows, std::size_t width, std::span<const std::uint32_t> ids, std::span<float> out,
+            const Workers& workers) {
   gather_rows(rows, width, ids, out, workers);
 }
 
-void gather(std::span<const Half> rows, std::size_t width, std::span<const std::uint32_t> ids,
-            std::span<float> out, const Workers& workers) {
+void gather(std::span<const Half> rows, std::size_t width, std::span<const std::uint32_t> ids, std::span<float> out,
+            const Workers& workers) {
   gather_rows(rows, width, ids, out, workers);
 }
 

@@ -17,9 +17,9 @@ struct Half {
 //
 // Rows ahead are prefetched, since each is a cache miss. Throws std::out_of_range at an id >= num_rows,
 // naming it. O(ids * width). Example: rows {{1, 2}, {3, 4}}, ids {1, 1, 0} gives {{3, 4}, {3, 4}, {1, 2}}.
-void gather(std::span<const float> rows, std::size_t width, std::span<const std::uint32_t> ids,
-            std::span<float> out, const Workers& workers);
-void gather(std::span<const Half> rows, std::size_t width, std::span<const std::uint32_t> ids,
-            std::span<float> out, const Workers& workers);
+void gather(std::span<const float> rows, std::size_t width, std::span<const std::uint32_t> ids, std::span<float> out,
+            const Workers& workers);
+void gather(std::span<const Half> rows, std::size_t width, std::span<const std::uint32_t> ids, std::span<float> out,
+            const Workers& workers);
 
 }  // namespace omnisage

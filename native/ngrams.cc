@@ -22,13 +22,10 @@ std::uint64_t fnv1a(Bytes bytes, std::uint64_t state = kFnvBasis) {
   return state;
 }
 
-std::uint64_t fnv1a(char byte, std::uint64_t state) {
-  return (state ^ static_cast<std::uint8_t>(byte)) * kFnvPrime;
-}
+std::uint64_t fnv1a(char byte, std::uint64_t state) { return (state ^ static_cast<std::uint8_t>(byte)) * kFnvPrime; }
 
 bool is_in_word(std::uint8_t byte) {
-  return byte >= 0x80 || (byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'z') ||
-         (byte >= 'A' && byte <= 'Z');
+  return byte >= 0x80 || (byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z');
 }
 
 bool is_continuation(std::uint8_t byte) { return (byte & 0xC0) == 0x80; }
@@ -106,17 +103,15 @@ Ngrams ngram_hashes(Bytes data, std::span<const std::int64_t> offsets, const Wor
   result.indptr.assign(num_texts + 1, 0);
   std::vector<Tokens> chunks((num_texts + kTextsPerChunk - 1) / kTextsPerChunk);
   std::vector<Tokenizer> tokenizers(workers.count());
-  parallel_for(num_texts, kTextsPerChunk, workers,
-               [&](std::size_t thread, std::size_t begin, std::size_t end) {
-                 Tokens& tokens = chunks[begin / kTextsPerChunk];
-                 for (std::size_t i = begin; i < end; ++i) {
-                   const auto first = static_cast<std::size_t>(offsets[i]);
-                   const std::size_t before = tokens.size();
-                   tokenizers[thread].append(
-                       data.subspan(first, static_cast<std::size_t>(offsets[i + 1]) - first), tokens);
-                   result.indptr[i + 1] = tokens.size() - before;
-                 }
-               });
+  parallel_for(num_texts, kTextsPerChunk, workers, [&](std::size_t thread, std::size_t begin, std::size_t end) {
+    Tokens& tokens = chunks[begin / kTextsPerChunk];
+    for (std::size_t i = begin; i < end; ++i) {
+      const auto first = static_cast<std::size_t>(offsets[i]);
+      const std::size_t before = tokens.size();
+      tokenizers[thread].append(data.subspan(first, static_cast<std::size_t>(offsets[i + 1]) - first), tokens);
+      result.indptr[i + 1] = tokens.size() - before;
+    }
+  });
   for (std::size_t i = 0; i < num_texts; ++i) result.indptr[i + 1] += result.indptr[i];
   result.tokens.reserve(result.indptr[num_texts]);
   for (Tokens& tokens : chunks) {

@@ -24,7 +24,6 @@ struct Ngrams {
 // distinct, in order of first appearance. O(bytes) time; needs offsets that rise within data.
 //
 // Example: "a cat" gives tokens for: a | <a> | cat | "a cat" | <ca | cat (as trigram) | at>.
-Ngrams ngram_hashes(std::span<const std::uint8_t> data, std::span<const std::int64_t> offsets,
-                    const Workers& workers);
+Ngrams ngram_hashes(std::span<const std::uint8_t> data, std::span<const std::int64_t> offsets, const Workers& workers);
 
 }  // namespace omnisage

@@ -23,9 +23,8 @@ struct Interrupted : std::exception {
 
 // How many threads may work, and how to learn that the user wants to stop.
 struct Workers {
-  int num_threads = 0;  // 0: every core
-  std::function<bool()>
-      interrupted;  // asked by the calling thread only, about ten times a second; may be empty
+  int num_threads = 0;                // 0: every core
+  std::function<bool()> interrupted;  // asked by the calling thread only, about ten times a second; may be empty
 
   std::size_t count() const {
     if (num_threads > 0) return static_cast<std::size_t>(num_threads);

@@ -8,8 +8,6 @@
 
 namespace omnisage {
 
-inline constexpr std::uint32_t kEmpty = 4294967295u;  // index or id in a slot that holds nothing
-
 // Writes the k largest of each row of `scores` [num_rows, num_columns], largest first, equal ones by index.
 //
 // -inf never enters: where fewer than k entries are above -inf, the rest is (-inf, kEmpty). k may exceed

@@ -5,8 +5,14 @@ dtype is a TypeError, a wrong shape or value a ValueError, an id out of range an
 every core; results do not depend on it.
 """
 
+from collections.abc import Sequence
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
+
+# indptr [rows+1] uint64, indices uint32, weights float32 where there are any
+Lists = tuple[NDArray[np.uint64], NDArray[np.uint32], NDArray[np.float32] | None]
 
 def ngram_hashes(
     data: NDArray[np.uint8], offsets: NDArray[np.int64], *, num_threads: int = 0
@@ -46,3 +52,95 @@ def gather(
     Returns:
         [n, d] float32.
     """
+
+def build_csr(
+    source: NDArray[np.uint32],
+    target: NDArray[np.uint32],
+    weights: NDArray[np.float32] | None = None,
+    *,
+    num_sources: int,
+    num_targets: int,
+    is_symmetric: bool = False,
+    num_threads: int = 0,
+) -> Lists:
+    """Adjacency lists of the sources: distinct, rising, weights of repeated edges summed.
+
+    Args:
+        source, target: [E] uint32, below num_sources and num_targets; in any order.
+        weights: [E] float32, finite and above 0.
+        is_symmetric: source and target are of one type, so every edge also enters its target's list.
+    """
+
+def prune(
+    indptr: NDArray[np.uint64],
+    indices: NDArray[np.uint32],
+    weights: NDArray[np.float32] | None,
+    *,
+    degrees: tuple[float, int, int],
+    seed: int,
+    order: Literal["row_first", "row_last", "smaller_first"],
+    num_threads: int = 0,
+) -> Lists:
+    """Keep max(min(degree^alpha, max_degree), min_degree) edges per list (OmniSage, Algorithm 2).
+
+    Args:
+        degrees: alpha, min_degree, max_degree.
+        order: which end the hash of a pair takes first; both directions of a relation must agree on a pair.
+    """
+
+def sketch_update(table: NDArray[np.uint64], ids: NDArray[np.uint64], counts: NDArray[np.uint64], *, seed: int) -> None:
+    """Count ids in a count-min sketch, in place; sketches of one shape and seed are merged by adding their tables.
+
+    Args:
+        table: [depth, width] uint64, zeros at first.
+        ids, counts: [n] uint64.
+    """
+
+def sketch_estimate(table: NDArray[np.uint64], ids: NDArray[np.uint64], *, seed: int) -> NDArray[np.uint64]:
+    """How often each id was counted, [n] uint64: never below the truth, seldom far above it."""
+
+class TypedGraph:
+    """The adjacencies one walk may use, checked once; entities of a type are 0 .. num_entities[type] - 1."""
+
+    def __init__(
+        self,
+        num_entities: Sequence[int],
+        adjacencies: Sequence[tuple[str, int, int, NDArray[np.uint64], NDArray[np.uint32], NDArray[np.float32] | None]],
+        *,
+        num_threads: int = 0,
+    ) -> None:
+        """Look into these arrays, which may be memory-mapped and are kept alive.
+
+        Args:
+            adjacencies: name for messages, type the lists belong to, type they point to, indptr, indices, weights.
+        """
+
+    def forward_push(
+        self,
+        source_type: int,
+        sources: NDArray[np.uint32],
+        take: Sequence[int],
+        *,
+        restart: float,
+        eps: float,
+        num_threads: int = 0,
+    ) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.float32]]:
+        """The nearest entities of each source by random walk with restart (OmniSage §3.1.1).
+
+        Args:
+            sources: [S] uint32 ids of source_type.
+            take: how many entities of each type to keep; K is their sum.
+
+        Returns:
+            `ids` [S, K] uint32 (4294967295 in an empty slot), types in order, falling proximity within a type;
+            `weights` [S, K] float32; `mass` [S] float32, the share of probability that the slots hold.
+        """
+
+    def push_state(
+        self, source_type: int, source: int, *, restart: float, eps: float
+    ) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.float32]]:
+        """What a push leaves, to inspect or check it.
+
+        Returns:
+            `entities` uint32, rising, numbered through all types in order; their `estimates` and `residuals`.
+        """

@@ -1,0 +1,55 @@
+// Importance neighborhoods by forward push (OmniSage §3.1.1; Andersen, Chung, Lang, FOCS 2006).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "parallel.hpp"
+#include "typed_graph.hpp"
+
+namespace omnisage {
+
+// A walk goes back to its source with probability `restart`, else along a random edge, in proportion to its
+// weight (1 where the relation has none). `estimate` p and `residual` r start as p = 0, r = 1 at the source.
+// A push at x moves restart * r[x] to p[x] and spreads the rest over the lists of x. The source is pushed
+// once in any case; then x is pushed while r[x] >= eps * degree(x), first come first served, degree(x) being
+// x's number of edges.
+//
+// So p + r sums to 1, and the exact proximity to v is p[v] + the sum over x of r[x] * proximity(x, v). At
+// most degree(source) + 1 / (restart * eps) edges are seen per source, whatever the weights.
+struct PushRule {
+  double restart;
+  double eps;
+};
+
+// Neighborhoods of many sources of one type, in fixed slots [sources, sum of take].
+struct PushOutput {
+  std::span<std::uint32_t> ids;  // kEmpty where a slot holds nothing
+  std::span<float> weights;      // 0 there
+  std::span<float> mass;         // [sources] share of the probability outside the source that the slots hold
+};
+
+// For each source: push, then for each type t the take[t] entities with the largest p + restart * r (the next
+// push's share is evidence too), never the source, ties by id. Types have their slots in order.
+//
+// The same bytes for any number of threads. Throws std::out_of_range at a source that does not exist.
+// Scratch per thread: 16 bytes * about 4 * min(entities, degree(source) + 1 / (restart * eps)); reused.
+//
+// Example: the path 0 - 1 - 2 (one type), source 0, restart 0.5, small eps, take 2: ids {1, 2}, weights near
+// {1/3, 1/12}; the source keeps 7/12.
+void forward_push(const TypedGraph& graph, std::size_t source_type, std::span<const std::uint32_t> sources,
+                  const PushRule& rule, std::span<const std::size_t> take, const PushOutput& output,
+                  const Workers& workers);
+
+// What a push leaves: every entity it reached (numbered as in TypedGraph), rising, with estimate and
+// residual.
+struct PushState {
+  std::vector<std::uint32_t> entities;
+  std::vector<float> estimates;
+  std::vector<float> residuals;
+};
+
+PushState push_state(const TypedGraph& graph, std::uint32_t source, const PushRule& rule);
+
+}  // namespace omnisage
