@@ -7,12 +7,11 @@ import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from omnisage import __version__
-from omnisage.config import json_schema, load_config
 from omnisage.errors import OmnisageError
 from omnisage.pipeline import STAGES, Job, Stage
 from omnisage.runner import inspect, run_one, run_stale
@@ -37,6 +36,9 @@ Each stage writes one folder of the workspace, `workspace/` beside the config fi
 
     omnisage run omnisage.yaml
 """
+
+# The keys of `omnisage.datasets.DATASETS`, repeated so that help need not load its readers.
+Dataset = Literal["movielens_100k", "movielens_latest_small", "movietweetings", "hetrec_lastfm", "s3rec", "citeulike_t"]
 
 _PIPELINE = Group("Whole pipeline", sort_key=0)
 _STAGE = Group("One stage, in order", sort_key=1)
@@ -68,6 +70,8 @@ class Place:
 
     def job(self) -> Job:
         """The config as read, with its folders."""
+        from omnisage.config import load_config
+
         config = load_config(self.config, self.overrides)
         base = self.config.resolve().parent
         return Job(config, base, self.workspace.resolve() if self.workspace else base / "workspace")
@@ -140,6 +144,8 @@ def schema() -> None:
     Example: `omnisage schema > omnisage.schema.json`, then let the config begin with
     `# yaml-language-server: $schema=omnisage.schema.json`
     """
+    from omnisage.config import json_schema
+
     print(json.dumps(json_schema(), indent=1))
 
 
@@ -158,23 +164,23 @@ def movielens(folder: Path) -> None:
     """
     from omnisage.datasets.movielens_100k import fetch
 
-    fetch(folder)
+    _print_tables(fetch(folder), folder)
 
 
 @app.command(group=_DATA)
-def convert(dataset: str, source: Path, out: Path) -> None:
-    """Turn the official files of a public data set into tables.
+def convert(dataset: Dataset, source: Path, out: Path) -> None:
+    """Turn the official files of a public data set into tables, and print their rows.
 
     Example: `omnisage convert movietweetings downloads/movietweetings tables/`
 
     Args:
-        dataset: Its name; an unknown one lists all.
+        dataset: Which data set; `docs/datasets.md` describes them.
         source: Folder with the official files.
         out: Folder that the Parquet tables are written to.
     """
     from omnisage.datasets import convert as convert_dataset
 
-    convert_dataset(dataset, source, out)
+    _print_tables(convert_dataset(dataset, source, out), out)
 
 
 def main() -> None:
@@ -203,3 +209,8 @@ def _print_evaluation(job: Job) -> None:
 
     headers, rows = summary_rows(job.folder("evaluation"))
     print_results(headers, rows, job.folder("evaluation") / "report.html")
+
+
+def _print_tables(num_rows: dict[str, int], folder: Path) -> None:
+    for table, rows in num_rows.items():
+        print(f"{folder / table}.parquet: {rows:,} rows")

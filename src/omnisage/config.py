@@ -141,9 +141,7 @@ def _find_bad_subsets(config: Config) -> list[Problem]:
             for j, relation in enumerate(subset.relations):
                 if reached.isdisjoint(_ends(config, relation)):
                     ends = " and ".join(_ends(config, relation))
-                    text = (
-                        f"'{relation}' links {ends}, which this walk from '{name}' never meets; leave it out"
-                    )
+                    text = f"'{relation}' links {ends}, which this walk from '{name}' never meets; leave it out"
                     problems.append(Problem((*path, "relations", j), relation, text))
             for taken, number in subset.take.items():
                 if taken not in reached:

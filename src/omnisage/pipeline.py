@@ -6,14 +6,19 @@ A stage reads the folders of the stages it names as inputs and writes its own fo
 command, a package `omnisage.<stage>` and a page section of `docs/stages.md`. `runner.py` runs them.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omnisage.artifact import Manifest, Plan
-from omnisage.config import Config
-from omnisage.schema import ConfigModel, NoConfig
+
+if TYPE_CHECKING:  # the config imports the packages of the stages: `omnisage --help` need not wait for them
+    from omnisage.config import Config
+    from omnisage.schema import ConfigModel, NoConfig
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,13 @@ class Stage:
     files: Callable[[Job], dict[str, Path]] | None = None  # the user's own files that it reads
 
 
-# The packages of the stages are imported when they run: `omnisage --help` loads neither torch nor ibis.
+# Each stage is imported when it runs, so that `omnisage --help` loads neither torch nor ibis.
+
+
+def _no_config(_: Config) -> NoConfig:
+    from omnisage.schema import NoConfig
+
+    return NoConfig()
 
 
 def _tables(job: Job, plan: Plan) -> Manifest:
@@ -93,7 +104,7 @@ def _embeddings(job: Job, plan: Plan) -> Manifest:
     from omnisage.embeddings.stage import run
 
     return run(
-        NoConfig(),
+        _no_config(job.config),
         plan,
         job.folder("embeddings"),
         num_threads=job.num_threads,
@@ -107,7 +118,13 @@ def _embeddings(job: Job, plan: Plan) -> Manifest:
 def _index(job: Job, plan: Plan) -> Manifest:
     from omnisage.index.stage import run
 
-    return run(NoConfig(), plan, job.folder("index"), num_threads=job.num_threads, embeddings=job.folder("embeddings"))
+    return run(
+        _no_config(job.config),
+        plan,
+        job.folder("index"),
+        num_threads=job.num_threads,
+        embeddings=job.folder("embeddings"),
+    )
 
 
 def _evaluation(job: Job, plan: Plan) -> Manifest:
@@ -124,10 +141,6 @@ def _evaluation(job: Job, plan: Plan) -> Manifest:
         index=job.folder("index"),
         training=job.folder("training"),
     )
-
-
-def _no_config(_: Config) -> NoConfig:
-    return NoConfig()
 
 
 STAGES: tuple[Stage, ...] = (

@@ -59,7 +59,5 @@ def _with_nearest_names(refused: ValidationError, model: type[BaseModel]) -> Val
             kind = PydanticCustomError("omnisage", "{text}", {"text": text})
         elif kind == "omnisage":
             kind = PydanticCustomError("omnisage", "{text}", error.get("ctx", {}))
-        details.append(
-            {"type": kind, "loc": error["loc"], "input": error["input"], "ctx": error.get("ctx", {})}
-        )
+        details.append({"type": kind, "loc": error["loc"], "input": error["input"], "ctx": error.get("ctx", {})})
     return ValidationError.from_exception_data(refused.title, details)
