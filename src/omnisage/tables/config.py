@@ -150,6 +150,16 @@ class Split(ConfigModel):
                 raise ValueError(f"test_{what} + validation_{what} must be below 1, or nothing is left to train on")
         return self
 
+    @property
+    def window_begin(self) -> int | None:
+        """Unix seconds of the first moment that is evaluated; none if there is no cut in time."""
+        return None if self.train_end is None else self.train_end + self.gap_s
+
+    @property
+    def window_end(self) -> int | None:
+        """Unix seconds of the first moment that is evaluated no more; none if there is no cut in time."""
+        return None if self.window_begin is None else self.window_begin + self.future_s
+
 
 class TablesConfig(ConfigModel):
     """All that the `tables` stage depends on, beside the files themselves."""

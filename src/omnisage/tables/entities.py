@@ -1,0 +1,108 @@
+"""Dense ids: every entity of a type gets a number 0..N-1, which is its row in every later file.
+
+From scratch the numbers follow the sorted external ids. Where an earlier artifact stands, an id keeps the number it
+has there and new ids are appended, sorted. An id that has left its table is *retired*: it keeps its number and row,
+with empty features; rows that still refer to it are dangling. Delete the artifact to number from scratch.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import ibis
+from ibis.backends.duckdb import Backend
+
+from omnisage.errors import OmnisageError
+from omnisage.tables.checks import id_column, refuse_rows
+from omnisage.tables.config import Entity, TablesConfig, TextFeature
+from omnisage.tables.database import keep, num_rows, write_parquet
+from omnisage.tables.expressions import Column, Table
+from omnisage.tables.sources import Source, open_source
+
+
+@dataclass(frozen=True)
+class EntityTable:
+    """An entity type with its numbered ids."""
+
+    name: str
+    config: Entity
+    source: Source
+    ids: Table  # id, entity (dense id, uint32), present (false: retired)
+    num_entities: int
+    num_retired: int
+
+    def content(self, **columns: Column) -> Table:
+        """Columns of the user's table beside `id` and `entity`, in no order; null for retired ids."""
+        rows = self.source.rows.select(id=self.source.rows[self.config.id].cast(self.ids["id"].type()), **columns)
+        return self.ids.left_join(rows, "id").select("id", "entity", *columns)
+
+
+def open_entities(connection: Backend, config: TablesConfig, base: Path, earlier: Path) -> dict[str, EntityTable]:
+    """Open the table of every entity type, check its ids, and number them.
+
+    Args:
+        connection: the database.
+        config: what the tables mean.
+        base: the folder that paths are relative to.
+        earlier: the artifact of an earlier run, if there is one.
+
+    Raises:
+        OmnisageError: ids are missing, given twice, of a type that cannot be an id, or of another type than earlier.
+    """
+    return {
+        name: _open_entity(connection, name, entity, base, earlier / "entities" / name / "ids.parquet")
+        for name, entity in config.entities.items()
+    }
+
+
+def write_entities(connection: Backend, entity: EntityTable, folder: Path) -> None:
+    """Write the ids and names of a type, `ids.parquet` and `names.parquet`."""
+    write_parquet(connection, entity.ids.order_by("entity").select("id"), folder / "ids.parquet")
+    write_parquet(connection, _names(entity), folder / "names.parquet")
+
+
+def _open_entity(connection: Backend, name: str, entity: Entity, base: Path, earlier: Path) -> EntityTable:
+    source = open_source(connection, f"entities.{name}", entity.table, base)
+    current = source.rows.select(id=id_column(connection, source, "id", entity.id))
+    repeated = current.group_by("id").agg(rows=current.count()).filter(lambda counted: counted.rows > 1)
+    remedy = "an id stands for one entity: keep one row for each"
+    refuse_rows(
+        connection, source, "id", repeated, found=f"of column '{entity.id}' with an id given twice", remedy=remedy
+    )
+    if earlier.exists():
+        numbered = _append(connection, source, current, earlier)
+    else:
+        numbered = current.select("id", entity=_ranks("id"), present=ibis.literal(True))
+    ids = keep(connection, f"ids {name}", numbered)
+    num_entities = num_rows(connection, ids)
+    return EntityTable(name, entity, source, ids, num_entities, num_rows(connection, ids.filter(~ids.present)))
+
+
+def _append(connection: Backend, source: Source, current: Table, earlier: Path) -> Table:
+    """Keep the numbers given earlier; number the new ids after them."""
+    stored = connection.read_parquet(earlier, file_row_number=True)
+    if stored["id"].type() != current["id"].type().copy(nullable=stored["id"].type().nullable):
+        raise OmnisageError(
+            f"{source.field}.id: {source.file} has ids of type {current['id'].type()}, but the earlier artifact "
+            f"numbers ids of type {stored['id'].type()}; delete {earlier.parents[2]} to number from scratch"
+        )
+    kept = stored.left_join(current, "id").select(
+        stored["id"], entity=stored["file_row_number"].cast("uint32"), present=current["id"].notnull()
+    )
+    new = current.anti_join(stored, "id")
+    first = num_rows(connection, stored)
+    return kept.union(new.select("id", entity=(_ranks("id") + first).cast("uint32"), present=ibis.literal(True)))
+
+
+def _ranks(column: str) -> Column:
+    return ibis.row_number().over(ibis.window(order_by=column)).cast("uint32")
+
+
+def _names(entity: EntityTable) -> Table:
+    """What people see of an entity: the first column of its first text feature, else its id."""
+    texts = [feature for feature in entity.config.features.values() if isinstance(feature, TextFeature)]
+    if texts:
+        text = entity.source.column("features", texts[0].columns[0]).cast("string").strip().nullif("")
+    else:
+        text = ibis.null("string")
+    rows = entity.content(text=text).order_by("entity")
+    return rows.select(name=ibis.coalesce(rows["text"], rows["id"].cast("string")))

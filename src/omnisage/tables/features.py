@@ -1,0 +1,216 @@
+"""Content of entities in four kinds: text, number, category, vector. Row i of every file is entity i."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ibis
+import numpy as np
+import pyarrow as pa
+from ibis.backends.duckdb import Backend
+from numpy.typing import NDArray
+
+from omnisage import _native
+from omnisage.tables.arrays import ArrayWriter, write_array, write_columns
+from omnisage.tables.checks import finite_number, refuse_rows
+from omnisage.tables.config import CategoryFeature, Feature, NumberFeature, TextFeature, VectorFeature
+from omnisage.tables.database import keep, num_rows, stream, write_parquet
+from omnisage.tables.entities import EntityTable
+from omnisage.tables.expressions import Column, Table
+
+_MAX_FLOAT32 = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class FeatureColumn:
+    """A feature whose values have been checked."""
+
+    name: str
+    config: Feature
+    entity: EntityTable
+    value: Column  # text: string; number: float64; category: list of strings; vector: list of float32; or null
+
+
+def open_features(connection: Backend, entity: EntityTable) -> list[FeatureColumn]:
+    """Check every feature of an entity type.
+
+    Raises:
+        OmnisageError: a column is missing, of the wrong type, or holds values that are not finite.
+    """
+    return [
+        FeatureColumn(name, feature, entity, _checked(connection, entity, f"features.{name}", feature))
+        for name, feature in entity.config.features.items()
+    ]
+
+
+def write_feature(connection: Backend, feature: FeatureColumn, folder: Path, num_threads: int) -> dict[str, Any]:
+    """Write the files of a feature.
+
+    Args:
+        connection: the database.
+        feature: what to write.
+        folder: where to.
+        num_threads: for hashing n-grams; 0 uses every core.
+
+    Returns:
+        Its `counts`: the kind, and what a model must know to read it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    match feature.config:
+        case TextFeature():
+            counts = _write_text(connection, feature, folder, num_threads)
+        case NumberFeature():
+            counts = _write_number(connection, feature, folder)
+        case CategoryFeature():
+            counts = _write_category(connection, feature, folder)
+        case VectorFeature():
+            counts = _write_vector(connection, feature, folder)
+    return {"kind": feature.config.kind, **counts}
+
+
+def _checked(connection: Backend, entity: EntityTable, option: str, feature: Feature) -> Column:
+    match feature:
+        case TextFeature():
+            return _text(entity, option, feature.columns)
+        case NumberFeature():
+            return finite_number(connection, entity.source, f"{option}.column", feature.column)
+        case CategoryFeature():
+            return _categories(entity, option, feature.column)
+        case VectorFeature():
+            return _vector(connection, entity, option, feature.column)
+
+
+def _text(entity: EntityTable, option: str, columns: list[str]) -> Column:
+    """The columns joined by spaces, lower-cased, in Unicode normal form C; null is empty."""
+    texts: list[Column] = []
+    for name in columns:
+        column = entity.source.column(f"{option}.columns", name)
+        if not (column.type().is_string() or column.type().is_integer()):
+            found = f"has type {column.type()} in column '{name}'"
+            raise entity.source.wrong(f"{option}.columns", found, "text is made of string or integer columns")
+        texts.append(column.cast("string").fill_null(""))
+    space: Column = ibis.literal(" ")
+    return _nfc_normalize(space.join(texts).lower())
+
+
+def _categories(entity: EntityTable, option: str, column: str) -> Column:
+    values = entity.source.column(f"{option}.column", column)
+    kind = values.type()
+    single = kind.value_type if kind.is_array() else kind
+    if not (single.is_string() or single.is_integer() or single.is_boolean()):
+        remedy = "a category is a string, an integer, a boolean, or a list of one of these: convert the column"
+        raise entity.source.wrong(f"{option}.column", f"has type {kind} in column '{column}'", remedy)
+    return values.cast("array<string>") if kind.is_array() else ibis.array([values.cast("string")])
+
+
+def _vector(connection: Backend, entity: EntityTable, option: str, column: str) -> Column:
+    source, field = entity.source, f"{option}.column"
+    values = source.column(field, column)
+    kind = values.type()
+    if not (kind.is_array() and kind.value_type.is_numeric()):
+        raise source.wrong(field, f"has type {kind} in column '{column}'", "a vector is a list of numbers")
+    vectors = source.rows.select(id=source.rows[entity.config.id], vector=values.cast("array<float64>"))
+    vectors = vectors.filter(vectors["vector"].notnull())
+    _refuse_unequal_lengths(connection, entity, field, vectors)
+    # In DuckDB NaN is above every number, so the comparison refuses it too.
+    wrong = vectors["vector"].filter(lambda x: x.isnull() | (x.abs() > _MAX_FLOAT32))
+    remedy = "replace the values, or the whole vector by null where it is missing"
+    found = f"with a null, a value that is not finite, or one beyond float32, in column '{column}'"
+    refuse_rows(connection, source, field, vectors.filter(wrong.length() > 0), found=found, remedy=remedy)
+    return values.cast("array<float32>")
+
+
+def _refuse_unequal_lengths(connection: Backend, entity: EntityTable, field: str, vectors: Table) -> None:
+    lengths = vectors.select("id", length=vectors["vector"].length())
+    commonest = lengths.group_by("length").agg(rows=lengths.count()).order_by(ibis.desc("rows"), ibis.desc("length"))
+    found = connection.to_pyarrow(commonest.limit(1)).to_pylist()
+    if not found or found[0]["length"] == 0:
+        raise entity.source.wrong(field, "has no vector with values", "fill the column, or remove the feature")
+    width = found[0]["length"]
+    bad = lengths.filter(lengths["length"] != width)
+    remedy = f"most have length {width}: give every vector that length, or null where it is missing"
+    refuse_rows(connection, entity.source, field, bad, found="with a vector of another length", remedy=remedy)
+
+
+def _write_text(connection: Backend, feature: FeatureColumn, folder: Path, num_threads: int) -> dict[str, Any]:
+    rows = feature.entity.content(text=feature.value.fill_null("")).order_by("entity")
+    with (
+        ArrayWriter(folder / "indptr.npy", np.uint64) as indptr,
+        ArrayWriter(folder / "tokens.npy", np.uint64) as tokens,
+    ):
+        num_tokens = 0
+        indptr.append(np.zeros(1, np.uint64))
+        for batch in stream(connection, rows.select("text")):
+            ends, hashes = _native.ngram_hashes(*_utf8(batch.column("text")), num_threads=num_threads)
+            indptr.append(ends[1:] + np.uint64(num_tokens))
+            tokens.append(hashes)
+            num_tokens += len(hashes)
+    return {}
+
+
+def _utf8(texts: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The bytes of all texts, one after the other, and where each begins and ends."""
+    wide = texts.cast(pa.large_string())
+    _, offset_buffer, data_buffer = wide.buffers()
+    offsets = np.frombuffer(offset_buffer, np.int64)[wide.offset : wide.offset + len(wide) + 1]
+    data = np.frombuffer(data_buffer, np.uint8) if data_buffer else np.empty(0, np.uint8)
+    return data[offsets[0] : offsets[-1]], offsets - offsets[0]
+
+
+def _write_number(connection: Backend, feature: FeatureColumn, folder: Path) -> dict[str, Any]:
+    """Standardise by mean and deviation over the entities that have the number; a constant has deviation 1."""
+    rows = feature.entity.content(number=feature.value).order_by("entity")
+    batches = [
+        batch.column("number").to_numpy(zero_copy_only=False) for batch in stream(connection, rows.select("number"))
+    ]
+    numbers = np.concatenate(batches).astype(np.float64)
+    present = ~np.isnan(numbers)  # Arrow gives nulls as NaN; NaN itself was refused
+    known = numbers[present]
+    mean = float(known.mean()) if len(known) else 0.0
+    std = float(known.std()) if len(known) and known.min() < known.max() else 1.0
+    write_array(folder / "values.npy", np.where(present, (numbers - mean) / std, 0.0).astype(np.float32))
+    write_array(folder / "present.npy", present)
+    return {"mean": mean, "std": std}
+
+
+def _write_category(connection: Backend, feature: FeatureColumn, folder: Path) -> dict[str, Any]:
+    rows = feature.entity.content(values=feature.value)
+    values = rows.select("entity", value=rows["values"].unnest())
+    label = f"{feature.entity.name}.{feature.name}"
+    values = keep(connection, f"values {label}", values.filter(values["value"].notnull()).distinct())
+    ranks = ibis.row_number().over(ibis.window(order_by="value")).cast("uint32")
+    vocabulary = keep(connection, f"vocabulary {label}", values.select("value").distinct().mutate(indices=ranks))
+    indexed = values.inner_join(vocabulary, "value").order_by("entity", "indices")
+    write_columns(connection, indexed, folder, {"indices": np.uint32})
+    write_array(folder / "indptr.npy", _indptr(connection, values, feature.entity.num_entities))
+    write_parquet(connection, vocabulary.order_by("value").select("value"), folder / "vocabulary.parquet")
+    return {"vocabulary": num_rows(connection, vocabulary)}
+
+
+def _indptr(connection: Backend, values: Table, num_entities: int) -> NDArray[np.uint64]:
+    counts = np.zeros(num_entities + 1, np.uint64)
+    for batch in stream(connection, values.group_by("entity").agg(n=values.count())):
+        counts[batch.column("entity").to_numpy() + np.int64(1)] = batch.column("n").to_numpy()
+    return np.cumsum(counts, dtype=np.uint64)
+
+
+def _write_vector(connection: Backend, feature: FeatureColumn, folder: Path) -> dict[str, Any]:
+    rows = feature.entity.content(vector=feature.value)
+    rows = rows.filter(rows["vector"].notnull())
+    width = int(connection.to_pyarrow(rows["vector"].length().max()).as_py())
+    shape = (feature.entity.num_entities, width)
+    values = np.lib.format.open_memmap(folder / "values.npy", mode="w+", dtype=np.float32, shape=shape)
+    present = np.zeros(feature.entity.num_entities, np.bool_)
+    for batch in stream(connection, rows.select("entity", "vector")):
+        entities = batch.column("entity").to_numpy()
+        values[entities] = batch.column("vector").flatten().to_numpy().reshape(-1, width)
+        present[entities] = True
+    values.flush()
+    write_array(folder / "present.npy", present)
+    return {"width": width}
+
+
+@ibis.udf.scalar.builtin(name="nfc_normalize")
+def _nfc_normalize(text: str) -> str:
+    """Unicode normal form C."""
+    raise NotImplementedError("DuckDB's own")

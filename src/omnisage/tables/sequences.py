@@ -1,0 +1,218 @@
+"""Sequences: what users did, in time, and which users and times are kept from training.
+
+A user's part is drawn by a hash of the user's id; users whose first event comes at or after `train_end` are test
+users, because they are the new ones that a trained model meets. Events at the same second are in the order of a seeded
+hash of (user, entity): the order of rows or ids would be something to learn that is not there tomorrow.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ibis
+import numpy as np
+from ibis.backends.duckdb import Backend
+from numpy.typing import DTypeLike, NDArray
+
+from omnisage.errors import OmnisageError
+from omnisage.tables import config
+from omnisage.tables.arrays import write_array, write_columns
+from omnisage.tables.checks import id_column, refuse_nulls, unix_seconds
+from omnisage.tables.database import keep, num_rows, write_parquet
+from omnisage.tables.entities import EntityTable
+from omnisage.tables.expressions import Column, Table
+from omnisage.tables.hashing import draw, user_part
+from omnisage.tables.references import Reference, resolve, text_columns
+from omnisage.tables.sources import Source, open_source
+
+_HELD_OUT_PARTS = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class Events:
+    """The events of a sequence, each once."""
+
+    name: str
+    entity: str  # entity type
+    users: Table  # id, user (dense id, uint32), part, first_time
+    events: Table  # user, part, entity (uint32), time (Unix s), position (0.. within the user), perhaps action
+    actions: Table | None  # action (text), index (uint32)
+    num_dropped: int
+
+    def of(self, part: str, split: config.Split) -> Table:
+        """The events of a part: of its users, and before its end."""
+        if part == "all":
+            return self.events
+        events = self.events.filter(self.events["part"] == part)
+        end = split.window_end if part == "test" else split.train_end
+        return events if end is None else events.filter(events["time"] < end)
+
+
+def open_sequence(
+    connection: Backend,
+    name: str,
+    tables: config.TablesConfig,
+    *,
+    base: Path,
+    entities: dict[str, EntityTable],
+    seed: int,
+) -> Events:
+    """Open and check the table of a sequence, number its users, and put every event into its place.
+
+    Raises:
+        OmnisageError: a column is missing or wrong, an event names no entity, or nothing is left to train on.
+    """
+    sequence = tables.sequences[name]
+    entity = entities[sequence.entity]
+    texts = text_columns([(sequence.column, entity)])
+    source = open_source(connection, f"sequences.{name}", sequence.table, base, texts)
+    rows, num_dropped = _open_events(connection, source, sequence, entity)
+    users = keep(connection, f"users {name}", _split_users(rows, tables.split, seed))
+    actions = None
+    if sequence.action is not None:
+        actions = keep(connection, f"actions {name}", _number_actions(rows, users, tables.split))
+    events = keep(connection, f"events {name}", _place_events(rows, users, actions, entity, seed))
+    opened = Events(name, sequence.entity, users, events, actions, num_dropped)
+    _refuse_no_training(connection, opened, tables.split)
+    return opened
+
+
+def _open_events(
+    connection: Backend, source: Source, sequence: config.Sequence, entity: EntityTable
+) -> tuple[Table, int]:
+    """Distinct (user_id, entity, time), with the action that is first as text where a user did several at once."""
+    columns: dict[str, Column] = {
+        "user_id": id_column(connection, source, "user", sequence.user),
+        "time": unix_seconds(connection, source, "time", sequence.time),
+    }
+    if sequence.action is not None:
+        columns["action"] = _action(connection, source, sequence.action)
+    references = {"entity": Reference("column", sequence.column, entity)}
+    rows, num_dropped = resolve(connection, source, sequence.dangling, references, columns)
+    if sequence.action is None:
+        return rows.distinct(), num_dropped
+    return rows.group_by("user_id", "entity", "time").agg(action=rows["action"].min()), num_dropped
+
+
+def _action(connection: Backend, source: Source, column: str) -> Column:
+    values = source.column("action", column)
+    kind = values.type()
+    if not (kind.is_string() or kind.is_numeric()):
+        raise source.wrong("action", f"has type {kind} in column '{column}'", "an action is a string or a number")
+    refuse_nulls(connection, source, "action", column)
+    return values.cast("string")
+
+
+def _split_users(rows: Table, split: config.Split, seed: int) -> Table:
+    """Number users: training users first, then validation, then test, each sorted by id.
+
+    So no user who is held out, or comes later, changes the number of a training user.
+    """
+    users = rows.group_by("user_id").agg(first_time=rows["time"].min()).rename(id="user_id")
+    part = user_part(seed, users["id"], split)
+    if split.train_end is not None:
+        part = ibis.cases((users["first_time"] >= split.train_end, "test"), else_=part)
+    users = users.mutate(part=part)
+    rank = users["part"].cases(("train", 0), ("validation", 1), else_=2)
+    return users.mutate(user=ibis.row_number().over(ibis.window(order_by=[rank, users["id"]])).cast("uint32"))
+
+
+def _number_actions(rows: Table, users: Table, split: config.Split) -> Table:
+    """Number actions: those of training events first, sorted as text, then the others, sorted as text.
+
+    So an action that comes up after `train_end` changes no training file.
+    """
+    rows = rows.inner_join(users.rename(user_id="id"), "user_id")
+    trained_on = rows["part"] == "train"
+    if split.train_end is not None:
+        trained_on &= rows["time"] < split.train_end
+    actions = rows.group_by("action").agg(seen=trained_on.any())
+    order = ibis.window(order_by=[ibis.desc("seen"), "action"])
+    return actions.select("action", index=ibis.row_number().over(order).cast("uint32"))
+
+
+def _place_events(rows: Table, users: Table, actions: Table | None, entity: EntityTable, seed: int) -> Table:
+    columns = ["user", "part", "entity", "time"]
+    placed = rows.inner_join(users.rename(user_id="id"), "user_id")
+    placed = placed.inner_join(entity.ids.select("entity", entity_id="id"), "entity")
+    if actions is not None:
+        placed = placed.inner_join(actions, "action").drop("action").rename(action="index")
+        columns.append("action")
+    tie = draw(seed, ["tie"], placed["user_id"], placed["entity_id"])
+    order = ibis.window(group_by="user", order_by=["time", tie, "entity"])
+    return placed.select(*columns, position=ibis.row_number().over(order))
+
+
+def _refuse_no_training(connection: Backend, opened: Events, split: config.Split) -> None:
+    if num_rows(connection, opened.of("train", split).limit(1)):
+        return
+    times = opened.events.agg(first=opened.events["time"].min(), last=opened.events["time"].max())
+    found = connection.to_pyarrow(times).to_pylist()[0]
+    raise OmnisageError(
+        f"sequences.{opened.name}: no event is left to train on: events run from {found['first']} to {found['last']} "
+        f"(Unix seconds), split.train_end is {split.train_end}, and {split.test_users:.0%} + "
+        f"{split.validation_users:.0%} of the users are held out; move split.train_end, or hold out fewer users"
+    )
+
+
+def write_sequence(
+    connection: Backend, sequence: Events, folder: Path, *, split: config.Split, seed: int
+) -> dict[str, Any]:
+    """Write users, actions and all parts of a sequence.
+
+    Returns:
+        The sequence's `counts`.
+    """
+    counts: dict[str, Any] = {"entity": sequence.entity, "dropped": sequence.num_dropped, "actions": 0}
+    counts["users"] = num_rows(connection, sequence.users)
+    write_parquet(connection, sequence.users.order_by("user").select("id"), folder / "users.parquet")
+    if sequence.actions is not None:
+        write_parquet(connection, sequence.actions.order_by("index").select("action"), folder / "actions.parquet")
+        counts["actions"] = num_rows(connection, sequence.actions)
+    for part in ("train", *_HELD_OUT_PARTS, "all"):
+        events = sequence.of(part, split)
+        users, counts[part] = _write_part(connection, events, folder / part)
+        if part in _HELD_OUT_PARTS:
+            queries = _queries(connection, sequence, part, users, split=split, seed=seed)
+            write_array(folder / part / "queries.npy", queries)
+            counts[part]["queries"] = len(queries)
+    return counts
+
+
+def _write_part(connection: Backend, events: Table, folder: Path) -> tuple[NDArray[np.uint32], dict[str, int]]:
+    lengths = events.group_by("user").agg(length=events.count()).order_by("user")
+    table = connection.to_pyarrow(lengths)
+    users = table["user"].to_numpy().astype(np.uint32)
+    indptr = np.concatenate([np.zeros(1, np.uint64), np.cumsum(table["length"].to_numpy(), dtype=np.uint64)])
+    write_array(folder / "users.npy", users)
+    write_array(folder / "indptr.npy", indptr)
+    ordered = events.order_by("user", "position").rename(entities="entity", times="time")
+    dtypes: dict[str, DTypeLike] = {"entities": np.uint32, "times": np.int64}
+    if "action" in events.columns:
+        ordered = ordered.rename(actions="action")
+        dtypes["actions"] = np.uint32
+    num_events = write_columns(connection, ordered, folder, dtypes)
+    return users, {"users": len(users), "events": num_events}
+
+
+def _queries(
+    connection: Backend,
+    sequence: Events,
+    part: str,
+    users: NDArray[np.uint32],
+    *,
+    split: config.Split,
+    seed: int,
+) -> NDArray[np.uint32]:
+    """Positions drawn by hash of (user, position), at most `max_queries_per_user` each: [Q, 2] of (row, position)."""
+    events = sequence.of(part, split)
+    asked = events.filter(events["position"] > 0)
+    if part == "test" and split.window_begin is not None:
+        asked = asked.filter(asked["time"] >= split.window_begin)
+    asked = asked.inner_join(sequence.users.select("id", "user"), "user")
+    drawn = draw(seed, ["query", sequence.name], asked["id"], asked["position"])
+    asked = asked.mutate(rank=ibis.row_number().over(ibis.window(group_by="user", order_by=[drawn, "position"])))
+    chosen = asked.filter(asked["rank"] < split.max_queries_per_user).order_by("user", "position")
+    table = connection.to_pyarrow(chosen.select("user", "position"))
+    rows = np.searchsorted(users, table["user"].to_numpy())
+    return np.column_stack([rows, table["position"].to_numpy()]).astype(np.uint32)

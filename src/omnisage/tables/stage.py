@@ -1,0 +1,149 @@
+"""`omnisage tables`: read and check everything, decide what is held out, then write.
+
+All checks of the user's data come before the first output.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ibis.backends.duckdb import Backend
+
+from omnisage.artifact import Manifest, Plan, begin, commit
+from omnisage.tables.config import TablesConfig
+from omnisage.tables.database import connect
+from omnisage.tables.edges import Edges, open_pair_log, open_relation
+from omnisage.tables.entities import EntityTable, open_entities, write_entities
+from omnisage.tables.features import FeatureColumn, open_features, write_feature
+from omnisage.tables.held_out import HeldOut, add_new_pairs, draw_pairs, write_held_out
+from omnisage.tables.pairs import pairs_of_sequence, training_pairs, write_pairs
+from omnisage.tables.relations import relation_from_log, training_relation, write_relation
+from omnisage.tables.sequences import Events, open_sequence, write_sequence
+from omnisage.tables.sources import source_files
+
+__all__ = ["run", "source_files"]
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """Everything that has been read and checked."""
+
+    entities: dict[str, EntityTable]
+    features: dict[str, list[FeatureColumn]]
+    relations: dict[str, Edges]  # as the tables have them
+    sequences: dict[str, Events]
+    logs: dict[str, Edges]
+
+
+@dataclass(frozen=True)
+class _Split:
+    """What is trained on, and what is not."""
+
+    relations: dict[str, Edges]
+    logs: dict[str, Edges]
+    held_out: HeldOut
+
+
+def run(config: TablesConfig, plan: Plan, out: Path, *, num_threads: int, base: Path) -> Manifest:
+    """Build the `tables` artifact.
+
+    Args:
+        config: what the tables mean.
+        plan: what the result depends on; `plan.seed` is the seed.
+        out: folder of the artifact; ids that an earlier artifact there has given are kept.
+        num_threads: of DuckDB; 0 uses every core. The result does not depend on it.
+        base: the folder that paths of tables are relative to.
+
+    Raises:
+        OmnisageError: something is wrong with the tables; nothing has been written then.
+    """
+    source_files(config, base)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with connect(out.parent, memory_limit=config.memory_limit, num_threads=num_threads) as connection:
+        opened = _open(connection, config, base=base, out=out, seed=plan.seed)
+        split = _split(connection, config, opened, plan.seed)
+        counts = _write(
+            connection, config, opened, split, folder=begin(out, plan), seed=plan.seed, num_threads=num_threads
+        )
+    return commit(out, counts)
+
+
+def _open(connection: Backend, config: TablesConfig, *, base: Path, out: Path, seed: int) -> _Opened:
+    entities = open_entities(connection, config, base, earlier=out)
+    sequences = {
+        name: open_sequence(connection, name, config, base=base, entities=entities, seed=seed)
+        for name in config.sequences
+    }
+    logs: dict[str, Edges] = {}
+    for name, log in config.pairs.items():
+        if log.from_sequence is not None:
+            logs[name] = pairs_of_sequence(
+                name, sequences[log.from_sequence], window_s=log.window_s, split=config.split
+            )
+        else:
+            logs[name] = open_pair_log(connection, name, log, base=base, entities=entities)
+    return _Opened(
+        entities=entities,
+        features={name: open_features(connection, entity) for name, entity in entities.items()},
+        relations={
+            name: open_relation(connection, name, relation, base=base, entities=entities)
+            for name, relation in config.relations.items()
+            if relation.pairs is None
+        },
+        sequences=sequences,
+        logs=logs,
+    )
+
+
+def _split(connection: Backend, config: TablesConfig, opened: _Opened, seed: int) -> _Split:
+    from_tables = list(opened.relations.values())
+    end = config.split.train_end
+    drawn = draw_pairs(connection, from_tables, opened.entities, split=config.split, seed=seed)
+    logs = {name: training_pairs(connection, log.before(end).without(drawn)) for name, log in opened.logs.items()}
+    relations: dict[str, Edges] = {}
+    for name, relation in config.relations.items():
+        if relation.pairs is not None:
+            relations[name] = relation_from_log(connection, name, logs[relation.pairs])
+        else:
+            relations[name] = training_relation(connection, opened.relations[name].before(end).without(drawn))
+    held_out = add_new_pairs(drawn, from_tables, [*relations.values(), *logs.values()], config.split)
+    return _Split(relations, logs, held_out)
+
+
+def _write(
+    connection: Backend,
+    config: TablesConfig,
+    opened: _Opened,
+    split: _Split,
+    *,
+    folder: Path,
+    seed: int,
+    num_threads: int,
+) -> dict[str, Any]:
+    features: dict[str, dict[str, Any]] = {}
+    for name, entity in opened.entities.items():
+        write_entities(connection, entity, folder / "entities" / name)
+        features[name] = {
+            feature.name: write_feature(connection, feature, folder / "features" / name / feature.name, num_threads)
+            for feature in opened.features[name]
+        }
+    return {
+        "entities": {name: entity.num_entities for name, entity in opened.entities.items()},
+        "retired": {name: entity.num_retired for name, entity in opened.entities.items()},
+        "features": features,
+        "relations": {
+            name: write_relation(connection, relation, folder / "relations" / name)
+            for name, relation in split.relations.items()
+        },
+        "pairs": {
+            name: write_pairs(connection, log, folder / "pairs" / name, config.pairs[name].weight)
+            for name, log in split.logs.items()
+        },
+        "sequences": {
+            name: write_sequence(connection, events, folder / "sequences" / name, split=config.split, seed=seed)
+            for name, events in opened.sequences.items()
+        },
+        "evaluation": write_held_out(connection, split.held_out, folder / "evaluation" / "pairs"),
+        "train_end": config.split.train_end,
+        "window_end": config.split.window_end,
+    }

@@ -1,0 +1,23 @@
+"""Fixtures that several packages' tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+from world import write_world
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets that may not be redistributed; tests that need it are skipped without it."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("OMNISAGE_SHARED_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip(f"needs the real data sets in {folder}; set OMNISAGE_SHARED_DATA to their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The path of `omnisage.yaml` beside the tables of a world of 200 entities; read only (`tests/world.py`)."""
+    return write_world(tmp_path_factory.mktemp("world"))
