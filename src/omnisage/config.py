@@ -18,15 +18,7 @@ from omnisage.neighbors.config import NeighborsConfig, Subset
 from omnisage.schema import ConfigModel, Problem, unknown_name, validation_error
 from omnisage.tables.config import Entity, Name, PairLog, Reference, Relation, Sequence, Split, TablesConfig
 from omnisage.tasks.config import TasksConfig
-from omnisage.training.config import TrainingConfig
-
-
-class LearningConfig(ConfigModel):
-    """All that the `training` stage depends on, beside its input artifacts."""
-
-    model: ModelConfig
-    tasks: TasksConfig
-    training: TrainingConfig
+from omnisage.training.config import LearningConfig, TrainingConfig
 
 
 class Config(ConfigModel):

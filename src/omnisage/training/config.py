@@ -4,7 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from omnisage.model.config import ModelConfig
 from omnisage.schema import ConfigModel
+from omnisage.tasks.config import TasksConfig
 
 
 class TrainingConfig(ConfigModel):
@@ -21,3 +23,11 @@ class TrainingConfig(ConfigModel):
     log_every: Annotated[int, Field(ge=1)] = 20
     patience: Annotated[int, Field(ge=1, description="validations without a better one before stopping early")] = 5
     device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class LearningConfig(ConfigModel):
+    """All that the `training` stage depends on, beside its input artifacts."""
+
+    model: ModelConfig
+    tasks: TasksConfig
+    training: TrainingConfig
