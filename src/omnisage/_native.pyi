@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # indptr [rows+1] uint64, indices uint32, weights float32 where there are any
-Lists = tuple[NDArray[np.uint64], NDArray[np.uint32], NDArray[np.float32] | None]
+_Lists = tuple[NDArray[np.uint64], NDArray[np.uint32], NDArray[np.float32] | None]
 
 def ngram_hashes(
     data: NDArray[np.uint8], offsets: NDArray[np.int64], *, num_threads: int = 0
@@ -62,7 +62,7 @@ def build_csr(
     num_targets: int,
     is_symmetric: bool = False,
     num_threads: int = 0,
-) -> Lists:
+) -> _Lists:
     """Adjacency lists of the sources: distinct, rising, weights of repeated edges summed.
 
     Args:
@@ -80,7 +80,7 @@ def prune(
     seed: int,
     order: Literal["row_first", "row_last", "smaller_first"],
     num_threads: int = 0,
-) -> Lists:
+) -> _Lists:
     """Keep max(min(degree^alpha, max_degree), min_degree) edges per list (OmniSage, Algorithm 2).
 
     Args:
