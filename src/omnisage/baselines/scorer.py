@@ -1,0 +1,28 @@
+"""What every method that is evaluated looks like, and the model's own: the inner product of embeddings."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scores = NDArray[np.float32]
+
+Scorer = Callable[[int, int], Scores]
+"""`scorer(begin, end)`: scores [end - begin, N] float32 of queries `begin..end` against all N candidates.
+
+The caller owns the result and may overwrite it.
+"""
+
+
+def inner_product(queries: NDArray[np.float32], candidates: NDArray[np.float32]) -> Scorer:
+    """Score by the inner product of embeddings.
+
+    Args:
+        queries: [Q, D] float32.
+        candidates: [N, D] float32.
+    """
+
+    def score(begin: int, end: int) -> Scores:
+        return queries[begin:end] @ candidates.T
+
+    return score

@@ -1,0 +1,93 @@
+"""Opens the `embeddings` artifact: vectors of entities, users, evaluation queries and raw features.
+
+Reads what the `embeddings` stage wrote (`docs/formats.md`, embeddings), memory-mapped.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omnisage.artifact import Manifest, read_manifest
+from omnisage.errors import OmnisageError
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FeatureQueries:
+    """Encoded raw features of one kind: the queries of the entity-feature task (OmniSage §3.3.2)."""
+
+    vectors: Vectors  # [q, D]
+    ids: NDArray[np.uint32]  # [q], the entities they belong to
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """All vectors of a run; row i is entity, user or query i of the `tables` artifact."""
+
+    folder: Path
+    manifest: Manifest
+    entities: dict[str, Vectors]  # type -> [N, D], L2-normalised
+    users: dict[str, Vectors]  # sequence -> [U, D]
+    features: dict[str, dict[str, FeatureQueries]]  # type -> feature -> queries
+
+    def queries(self, sequence: str, part: str) -> Vectors:
+        """Users at the evaluation queries of `tables`.
+
+        Args:
+            sequence: the sequence's name.
+            part: `validation` or `test`.
+
+        Returns:
+            [Q, D] float32.
+        """
+        return _load(self.folder / "queries" / sequence / f"{part}.npy")
+
+
+def open_embeddings(folder: Path) -> Embeddings:
+    """Open the `embeddings` artifact.
+
+    Raises:
+        OmnisageError: the stage has not run, or a file is damaged.
+    """
+    manifest = read_manifest(folder, "embeddings")
+    entities = {path.stem: _load(path) for path in sorted((folder / "entities").glob("*.npy"))}
+    users = {path.stem: _load(path) for path in sorted((folder / "users").glob("*.npy"))}
+    features: dict[str, dict[str, FeatureQueries]] = {}
+    for ids_path in sorted((folder / "features").glob("*/*.ids.npy")):
+        feature = ids_path.name.removesuffix(".ids.npy")
+        vectors, ids = _load(ids_path.with_name(f"{feature}.npy")), _load_ids(ids_path)
+        if len(vectors) != len(ids):
+            raise OmnisageError(
+                f"{ids_path} names {len(ids)} entities for {len(vectors)} vectors; run `omnisage embeddings` again"
+            )
+        features.setdefault(ids_path.parent.name, {})[feature] = FeatureQueries(vectors, ids)
+    return Embeddings(folder, manifest, entities, users, features)
+
+
+def _load(path: Path) -> Vectors:
+    array = _open(path)
+    if array.ndim != 2 or array.dtype != np.float32:
+        raise OmnisageError(
+            f"{path} holds {array.dtype} of shape {array.shape}, not float32 [rows, D]; run `omnisage embeddings` again"
+        )
+    return array
+
+
+def _load_ids(path: Path) -> NDArray[np.uint32]:
+    array = _open(path)
+    if array.ndim != 1 or array.dtype != np.uint32:
+        raise OmnisageError(
+            f"{path} holds {array.dtype} of shape {array.shape}, not uint32 [rows]; run `omnisage embeddings` again"
+        )
+    return array
+
+
+def _open(path: Path) -> NDArray[Any]:
+    try:
+        return np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise OmnisageError(f"{path} cannot be read ({error}); run `omnisage embeddings` again") from error

@@ -1,0 +1,98 @@
+"""Measures a held-out part: every task, regime and method, in one place for the stage and for experiments."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from omnisage.baselines.item_knn import ItemKnnSettings
+from omnisage.baselines.links import training_links
+from omnisage.embeddings.artifact import Embeddings
+from omnisage.errors import OmnisageError
+from omnisage.evaluation.config import EvaluationConfig
+from omnisage.evaluation.feature_queries import feature_retrievals
+from omnisage.evaluation.item_knn_choice import choose_item_knn
+from omnisage.evaluation.pair_queries import pair_retrievals
+from omnisage.evaluation.records import Record
+from omnisage.evaluation.retrieval import measure
+from omnisage.evaluation.user_queries import user_retrievals
+from omnisage.progress import track
+from omnisage.tables.artifact import Tables
+from omnisage.tables.leaks import find_leaks
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything measured on one part."""
+
+    part: str
+    item_knn: dict[str, ItemKnnSettings]  # sequence -> what was chosen on the validation users
+    records: list[Record]
+    differences: list[Record]  # model minus each baseline, paired
+
+    def as_json(self) -> dict[str, Any]:
+        """What `metrics.json` holds."""
+        return asdict(self)
+
+
+def evaluate(
+    tables: Tables, embeddings: Embeddings, part: str, *, config: EvaluationConfig | None = None, seed: int = 0
+) -> Evaluation:
+    """Measure the model and the baselines on held-out users and pairs.
+
+    Args:
+        tables: the `tables` artifact.
+        embeddings: the `embeddings` artifact of these tables.
+        part: `validation` or `test`.
+        config: what is measured; by default the defaults.
+        seed: of the random candidates and the bootstrap.
+
+    Raises:
+        OmnisageError: the training files hold something of the held-out parts, or the embeddings do not fit.
+
+    Example:
+        evaluation = evaluate(open_tables(tables), open_embeddings(embeddings), "validation")
+    """
+    if part not in ("validation", "test"):
+        raise OmnisageError(f"part is '{part}'; give 'validation' or 'test'")
+    config = config or EvaluationConfig()
+    _refuse_leaks(tables)
+    _refuse_other_entities(tables, embeddings)
+    item_knn = {
+        name: choose_item_knn(tables, name, k=config.ks[0], mask_history=config.mask_history)
+        for name in tables.sequences
+    }
+    links = training_links(tables)
+    retrievals = [
+        *user_retrievals(tables, embeddings, part, mask_history=config.mask_history, settings=item_knn),
+        *pair_retrievals(tables, embeddings, part, links=links),
+        *feature_retrievals(tables, embeddings, links=links),
+    ]
+    asked = [retrieval for retrieval in retrievals if len(retrieval.positives)]
+    with track(f"evaluation ({part})", sum(len(r.positives) for r in asked), "queries") as advance:
+        measurements = [measure(retrieval, config, seed=seed, advance=advance) for retrieval in asked]
+    return Evaluation(
+        part,
+        item_knn,
+        records=[record for measured in measurements for record in measured.records],
+        differences=[record for measured in measurements for record in measured.differences],
+    )
+
+
+def _refuse_leaks(tables: Tables) -> None:
+    leaks = find_leaks(tables)
+    if leaks:
+        listed = "\n  ".join(leaks)
+        raise OmnisageError(
+            f"nothing was evaluated, because training data hold what is to be predicted:\n  {listed}\n"
+            "delete the tables artifact and run `omnisage tables` again; if that does not help, report it as a bug"
+        )
+
+
+def _refuse_other_entities(tables: Tables, embeddings: Embeddings) -> None:
+    for entity_type, num_entities in tables.num_entities.items():
+        vectors = embeddings.entities.get(entity_type)
+        num_vectors = 0 if vectors is None else len(vectors)
+        if num_vectors != num_entities:
+            raise OmnisageError(
+                f"embeddings hold {num_vectors} vectors for the {num_entities} entities of type "
+                f"'{entity_type}'; run `omnisage embeddings` again"
+            )

@@ -1,0 +1,89 @@
+"""Against whom a positive is ranked: all candidates, or a few random ones beside it (OmniSage §4).
+
+In both, what the query may not find (its history, its training partners) is no candidate, and candidates with
+exactly the positive's score count half, so that constant scores earn nothing.
+"""
+
+import numpy as np
+
+from omnisage.baselines.lists import Ids, Lists
+from omnisage.baselines.scorer import Scores
+from omnisage.evaluation.metrics import Ranks
+from omnisage.randomness import generator
+
+REGIMES = ("full", "random")
+
+
+def full_corpus_ranks(scores: Scores, positives: Lists, excluded: Lists) -> Ranks:
+    """Rank every positive among all candidates, the query's other positives included.
+
+    Args:
+        scores: [B, N] float32, finite; overwritten.
+        positives: ids per query, none of them excluded.
+        excluded: ids per query that are no candidates.
+
+    Returns:
+        [P] float64, the positives' ranks, query by query.
+    """
+    values = scores[positives.row_of_id(), positives.ids]
+    scores[excluded.row_of_id(), excluded.ids] = -np.inf  # below every positive
+    scores.sort(axis=1)
+    ranks = np.empty(len(values))
+    for row, sorted_scores in enumerate(scores):
+        begin, end = positives.indptr[row], positives.indptr[row + 1]
+        ranks[begin:end] = _ranks_among(sorted_scores, values[begin:end], num_own=1)
+    return ranks
+
+
+def random_candidates(
+    positives: Lists, excluded: Lists, *, num_entities: int, num_random: int, seed: tuple[int, str, int]
+) -> list[Ids]:
+    """Draw other candidates for every query: distinct, uniform, neither positive nor excluded.
+
+    Args:
+        positives: ids per query.
+        excluded: ids per query that are no candidates.
+        num_entities: N.
+        num_random: how many to draw; all there are, where there are fewer.
+        seed: the run's seed, the task, and the number of the first query: the draw of a query depends on
+            nothing else.
+
+    Returns:
+        Per query, its candidates.
+    """
+    run_seed, task, first_query = seed
+    drawn: list[Ids] = []
+    for row in range(len(positives)):
+        refused = np.union1d(positives[row], excluded[row])
+        num_drawn = min(num_entities, num_random + len(refused))
+        order = generator(run_seed, "candidates", task, first_query + row).choice(
+            num_entities, num_drawn, replace=False
+        )
+        drawn.append(order[~np.isin(order, refused)][:num_random].astype(np.uint32))
+    return drawn
+
+
+def random_candidate_ranks(scores: Scores, positives: Lists, candidates: list[Ids]) -> Ranks:
+    """Rank every positive, alone, among its query's random candidates.
+
+    Args:
+        scores: [B, N] float32, finite.
+        positives: ids per query.
+        candidates: of `random_candidates`.
+
+    Returns:
+        [P] float64, the positives' ranks, query by query.
+    """
+    ranks = np.empty(len(positives.ids))
+    for row, others in enumerate(candidates):
+        begin, end = positives.indptr[row], positives.indptr[row + 1]
+        values = scores[row, positives[row]]
+        ranks[begin:end] = _ranks_among(np.sort(scores[row, others]), values, num_own=0)
+    return ranks
+
+
+def _ranks_among(sorted_scores: Scores, values: Scores, *, num_own: int) -> Ranks:
+    """1 + the number of larger scores + half the number of equal ones, `num_own` of which are the value's own."""
+    larger = len(sorted_scores) - np.searchsorted(sorted_scores, values, side="right")
+    equal = len(sorted_scores) - larger - np.searchsorted(sorted_scores, values, side="left") - num_own
+    return 1.0 + larger + 0.5 * equal

@@ -1,0 +1,51 @@
+"""The graph before and after degree pruning (OmniSage, Algorithm 2): counts of the graph's manifest."""
+
+from typing import Any
+
+from omnisage.evaluation.report.html import PALETTE, Section, escape, figure, grid, paragraph, table
+
+
+def degree_section(counts: dict[str, Any]) -> Section:
+    """Histograms of degrees per entity type, and edges kept per relation.
+
+    Args:
+        counts: of the graph's manifest.
+    """
+    rows = [
+        [escape(name), escape(entity_type), f"{relation['edges']:,}", f"{kept:,}"]
+        for name, relation in counts["relations"].items()
+        for entity_type, kept in relation["kept"].items()
+    ]
+    body = paragraph("Entities by their number of edges, over all relations, before and after pruning.")
+    body += grid([_histogram(entity_type, both) for entity_type, both in counts["degrees"].items()])
+    if rows:
+        body += "<h3>Edges kept in the lists of each type</h3>"
+        body += table(["relation", "lists of", "edges", "kept"], rows, num_text_columns=2)
+    return Section("graph", "Graph", body)
+
+
+def _histogram(entity_type: str, both: dict[str, dict[str, list[int]]]) -> str:
+    traces = [
+        {
+            "type": "bar",
+            "name": name,
+            "x": _labels(both[name]["bounds"])[: len(both[name]["counts"])],
+            "y": both[name]["counts"],
+            "marker": {"color": color},
+        }
+        for name, color in zip(("before", "after"), PALETTE, strict=False)
+    ]
+    layout = {
+        "title": {"text": escape(entity_type), "font": {"size": 14}},
+        "xaxis": {"title": {"text": "degree"}, "type": "category"},
+        "yaxis": {"title": {"text": "entities"}},
+        "legend": {"x": 1, "xanchor": "right"},
+    }
+    return figure(traces, layout, height=290)
+
+
+def _labels(bounds: list[int]) -> list[str]:
+    """What each bin holds: a bin reaches from its bound to just before the next one."""
+    ends = [following - 1 for following in bounds[1:]]
+    labels = [str(low) if low == high else f"{low}-{high}" for low, high in zip(bounds, ends, strict=False)]
+    return [*labels, f"{bounds[-1]}+"]

@@ -1,0 +1,73 @@
+"""Pieces of HTML: everything that comes from data is escaped here."""
+
+import html
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+PALETTE = ("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#76b7b2", "#d4a017", "#ff9da7", "#9c755f", "#8e8e9e")
+"""Colors that keep apart on a light and on a dark page (Tableau's ten, its yellow darkened)."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page, and its entry in the navigation."""
+
+    anchor: str
+    title: str
+    body: str
+
+
+def escape(text: object) -> str:
+    """Text of the data, as HTML."""
+    return html.escape(str(text))
+
+
+def paragraph(text: str) -> str:
+    """A paragraph of our own HTML."""
+    return f"<p>{text}</p>"
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, num_text_columns: int = 1) -> str:
+    """A table of cells that are HTML already.
+
+    Args:
+        headers: one per column.
+        rows: as many cells each.
+        num_text_columns: leading columns that hold text; the others hold numbers, aligned right.
+    """
+
+    def cells(tag: str, row: Sequence[str]) -> str:
+        kinds = ["text" if column < num_text_columns else "number" for column in range(len(row))]
+        return "".join(f'<{tag} class="{kind}">{cell}</{tag}>' for kind, cell in zip(kinds, row, strict=True))
+
+    body = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    head = f"<thead><tr>{cells('th', headers)}</tr></thead>"
+    return f'<div class="scroll"><table>{head}\n<tbody>{body}</tbody></table></div>'
+
+
+def details(summary: str, body: str, *, is_open: bool = False) -> str:
+    """A part that opens on a click."""
+    return f"<details{' open' if is_open else ''}><summary>{summary}</summary>{body}</details>"
+
+
+def figure(data: Sequence[dict[str, Any]], layout: dict[str, Any], *, height: int) -> str:
+    """A Plotly figure, drawn by `page.js` when it comes into view.
+
+    Args:
+        data: Plotly traces.
+        layout: Plotly layout; `page.js` adds the colors of the page.
+        height: pixels.
+    """
+    content = json.dumps({"data": list(data), "layout": {**layout, "height": height}}, allow_nan=False)
+    content = content.replace("<", "\\u003c")  # no name can close the script element
+    return (
+        f'<div class="figure" style="height:{height}px"><script type="application/json">{content}</script>'
+        '<div class="plot"></div></div>'
+    )
+
+
+def grid(bodies: Sequence[str]) -> str:
+    """Pieces side by side where there is room."""
+    return f'<div class="grid">{"".join(bodies)}</div>'

@@ -1,0 +1,34 @@
+// Draws each figure when it first comes into view, in the colors of the page, and again when these change.
+(() => {
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const axis = () => ({ gridcolor: color("--line"), zerolinecolor: color("--line"), linecolor: color("--line") });
+
+  function themed(layout) {
+    const full = structuredClone(layout);
+    full.paper_bgcolor = "rgba(0,0,0,0)";
+    full.plot_bgcolor = "rgba(0,0,0,0)";
+    full.font = { family: getComputedStyle(document.body).fontFamily, size: 12, color: color("--text") };
+    full.hoverlabel = { align: "left" };
+    full.margin = { l: 60, r: 16, t: layout.title ? 40 : 16, b: 44, ...layout.margin };
+    full.legend = { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, ...layout.legend };
+    full.xaxis = { automargin: true, ...axis(), ...layout.xaxis };
+    full.yaxis = { automargin: true, ...axis(), ...layout.yaxis };
+    return full;
+  }
+
+  function draw(figure) {
+    const { data, layout } = JSON.parse(figure.querySelector("script").textContent);
+    Plotly.react(figure.querySelector(".plot"), data, themed(layout), { displaylogo: false, responsive: true });
+    figure.dataset.drawn = "yes";
+  }
+
+  const seen = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      if (entry.isIntersecting && !entry.target.dataset.drawn) draw(entry.target);
+    }
+  }, { rootMargin: "600px" });
+  const figures = document.querySelectorAll(".figure");
+  figures.forEach((figure) => seen.observe(figure));
+  dark.addEventListener("change", () => figures.forEach((figure) => figure.dataset.drawn && draw(figure)));
+})();

@@ -1,0 +1,149 @@
+"""The embeddings in two dimensions, by PaCMAP (Wang et al., JMLR 2021): what lies together is alike."""
+
+import logging
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+from pacmap import PaCMAP
+
+from omnisage.evaluation.report.categories import Categories, first_category_feature
+from omnisage.evaluation.report.html import PALETTE, Section, escape, figure, paragraph
+from omnisage.evaluation.report.names import Names
+from omnisage.evaluation.report.run_results import RunResults
+from omnisage.randomness import derive_seed, generator
+
+_MIN_PROJECTED = 20  # below, the method has fewer points than neighbors
+
+Points = NDArray[np.float32]  # [n, 2]
+
+
+def projection_section(results: RunResults, names: Names) -> Section:
+    """All types in one picture, and the main sequence's type colored by its first category."""
+    body = paragraph(
+        f"At most {results.config.max_projected:,} entities, as many of each type as there are or as fit. Near "
+        "points are near in the embedding; distances between far ones mean little. Point at one for its name."
+    )
+    body += "<h3>By type</h3>" + _by_type(results, names)
+    main_type = _main_type(results)
+    categories = first_category_feature(results.tables, main_type) if main_type else None
+    if main_type and categories:
+        body += f"<h3>{escape(main_type)}, by {escape(categories.feature)}</h3>"
+        body += _by_category(results, names, main_type, categories)
+    return Section("map", "Map", body)
+
+
+def balanced_sizes(available: list[int], total: int) -> list[int]:
+    """Share `total` places as evenly as the sizes allow.
+
+    Example:
+        balanced_sizes([10, 500, 900], 600)  # [10, 295, 295]
+    """
+    sizes = [0] * len(available)
+    left = total
+    for position, index in enumerate(sorted(range(len(available)), key=lambda i: available[i])):
+        sizes[index] = min(available[index], left // (len(available) - position))
+        left -= sizes[index]
+    return sizes
+
+
+def project(vectors: NDArray[np.float32], seed: int) -> Points:
+    """Two coordinates per vector, the same for the same seed.
+
+    Args:
+        vectors: [n, D] float32, n >= 20.
+        seed: the run's seed.
+    """
+    with _single_thread():
+        reducer = PaCMAP(n_components=2, random_state=derive_seed(seed, "projection") % 2**31)
+        return np.asarray(reducer.fit_transform(np.ascontiguousarray(vectors), init="pca"), np.float32)
+
+
+@contextmanager
+def _single_thread() -> Generator[None]:
+    """One thread adds in one order; and PaCMAP would warn on stderr that a seed is set, or of few points."""
+    logger, num_threads = logging.getLogger("pacmap"), numba.get_num_threads()
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    numba.set_num_threads(1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        numba.set_num_threads(num_threads)
+
+
+def _by_type(results: RunResults, names: Names) -> str:
+    types = list(results.embeddings.entities)
+    sizes = balanced_sizes([len(results.embeddings.entities[t]) for t in types], results.config.max_projected)
+    drawn = {t: _draw(results, t, size) for t, size in zip(types, sizes, strict=True)}
+    if sum(sizes) < _MIN_PROJECTED:
+        return paragraph(f"A picture needs at least {_MIN_PROJECTED} entities; there are {sum(sizes)}.")
+    points = project(np.concatenate([results.embeddings.entities[t][drawn[t]] for t in types]), results.seed)
+    traces: list[dict[str, Any]] = []
+    begin = 0
+    for position, entity_type in enumerate(types):
+        end = begin + len(drawn[entity_type])
+        hover = [escape(name) for name in names.of_all(entity_type, drawn[entity_type])]
+        color = PALETTE[position % len(PALETTE)]
+        traces.append(_trace(entity_type, points[begin:end], hover, color=color))
+        begin = end
+    return figure(traces, _LAYOUT, height=640)
+
+
+def _by_category(results: RunResults, names: Names, entity_type: str, categories: Categories) -> str:
+    num_entities = len(results.embeddings.entities[entity_type])
+    drawn = _draw(results, entity_type, min(num_entities, results.config.max_projected))
+    if len(drawn) < _MIN_PROJECTED:
+        return paragraph(f"A picture needs at least {_MIN_PROJECTED} entities; there are {len(drawn)}.")
+    points = project(results.embeddings.entities[entity_type][drawn], results.seed)
+    groups = categories.groups_of(drawn, num_groups=len(PALETTE))
+    traces: list[dict[str, Any]] = []
+    for position, group in enumerate(dict.fromkeys(sorted(groups, key=groups.count, reverse=True))):
+        rows = [row for row, other in enumerate(groups) if other == group]
+        hover = [
+            f"{escape(name)}<br>{escape(categories.text_of(int(entity)))}"
+            for name, entity in zip(names.of_all(entity_type, drawn[rows]), drawn[rows], strict=True)
+        ]
+        traces.append(_trace(group, points[rows], hover, color=PALETTE[position % len(PALETTE)]))
+    return figure(traces, _LAYOUT, height=640)
+
+
+def _draw(results: RunResults, entity_type: str, size: int) -> NDArray[np.int64]:
+    num_entities = len(results.embeddings.entities[entity_type])
+    return np.sort(generator(results.seed, "projected", entity_type).permutation(num_entities)[:size])
+
+
+def _main_type(results: RunResults) -> str | None:
+    """The entity type of the sequence with most training events."""
+    sequences = results.tables.sequences
+    if not sequences:
+        return None
+    largest = max(sequences, key=lambda name: len(sequences[name].part("train").entities))
+    return sequences[largest].entity
+
+
+def _trace(name: str, points: Points, hover: list[str], *, color: str) -> dict[str, Any]:
+    return {
+        "type": "scattergl",
+        "mode": "markers",
+        "name": escape(name),
+        "x": [round(float(x), 3) for x in points[:, 0]],
+        "y": [round(float(y), 3) for y in points[:, 1]],
+        "text": hover,
+        "hovertemplate": f"%{{text}}<extra>{escape(name)}</extra>",
+        "marker": {"size": 5, "opacity": 0.75, "color": color},
+    }
+
+
+_HIDDEN_AXIS = {"showgrid": False, "zeroline": False, "showticklabels": False, "showline": False}
+_LAYOUT: dict[str, Any] = {
+    "xaxis": _HIDDEN_AXIS,
+    "yaxis": {**_HIDDEN_AXIS, "scaleanchor": "x"},
+    "legend": {"itemsizing": "constant"},
+    "hovermode": "closest",
+    "margin": {"l": 8, "r": 8, "b": 8},
+}

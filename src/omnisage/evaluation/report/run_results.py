@@ -1,0 +1,24 @@
+"""All that the sections of the report are made from."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from omnisage.embeddings.artifact import Embeddings
+from omnisage.evaluation.config import EvaluationConfig
+from omnisage.evaluation.evaluate import Evaluation
+from omnisage.index.artifact import Index
+from omnisage.tables.artifact import Tables
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """The artifacts of one run."""
+
+    config: EvaluationConfig
+    seed: int
+    tables: Tables
+    graph_counts: dict[str, Any]  # `counts` of the graph's manifest
+    embeddings: Embeddings
+    index: Index
+    training_log: list[dict[str, float]]  # lines of metrics.jsonl
+    evaluation: Evaluation

@@ -1,0 +1,154 @@
+"""One thing to measure, for several methods: queries, their positives, what they may not find; and the measuring."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omnisage.baselines.lists import Lists
+from omnisage.baselines.scorer import Scorer, Scores
+from omnisage.errors import OmnisageError
+from omnisage.evaluation.bootstrap import intervals
+from omnisage.evaluation.config import EvaluationConfig
+from omnisage.evaluation.metrics import Ranks, group_means, metric_names, query_metrics
+from omnisage.evaluation.records import Record
+from omnisage.evaluation.regimes import (
+    REGIMES,
+    full_corpus_ranks,
+    random_candidate_ranks,
+    random_candidates,
+)
+
+_BLOCK_BYTES = 32 << 20  # scores held at a time
+
+MODEL = "model"
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Q queries over the N entities of one type."""
+
+    task: str
+    name: str
+    num_entities: int  # N
+    positives: Lists  # per query, at least one, none of them excluded
+    excluded: Lists  # per query
+    units: NDArray[np.int64]  # [Q], which user or entity asks
+    num_dropped: int  # queries left out because no positive may be found
+    scorers: dict[str, Scorer]  # method -> scores; MODEL among them
+
+
+def answerable(positives: Lists, excluded: Lists) -> NDArray[np.int64]:
+    """The queries that have a positive, and none that is excluded."""
+    excluded_rows = [row for row in range(len(positives)) if np.isin(positives[row], excluded[row]).any()]
+    has_positive = positives.lengths() > 0
+    has_positive[excluded_rows] = False
+    return np.flatnonzero(has_positive)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The numbers of one retrieval."""
+
+    records: list[Record]
+    differences: list[Record]  # model minus each other method, paired
+
+
+def measure(
+    retrieval: Retrieval, config: EvaluationConfig, *, seed: int, advance: Callable[[int], None]
+) -> Measurement:
+    """Rank the positives by every method, in every regime.
+
+    Args:
+        retrieval: the queries.
+        config: cuts, number of random candidates and of bootstrap samples.
+        seed: the run's seed.
+        advance: called with the number of queries done since the last call.
+    """
+    ranks = _rank(retrieval, config, seed=seed, advance=advance)
+    records: list[Record] = []
+    differences: list[Record] = []
+    for regime in REGIMES:
+        values = {m: _unit_values(ranks[regime, m], retrieval, regime, ks=config.ks) for m in retrieval.scorers}
+        others = [method for method in values if method != MODEL]
+        values |= {f"{MODEL} - {method}": values[MODEL] - values[method] for method in others}
+        measured = _records(retrieval, regime, values, config=config, seed=seed)
+        records += [record for record in measured if record.method in retrieval.scorers]
+        differences += [record for record in measured if record.method not in retrieval.scorers]
+    return Measurement(records, differences)
+
+
+def _rank(
+    retrieval: Retrieval, config: EvaluationConfig, *, seed: int, advance: Callable[[int], None]
+) -> dict[tuple[str, str], Ranks]:
+    positives = retrieval.positives
+    ranks = {(r, m): np.empty(len(positives.ids)) for r in REGIMES for m in retrieval.scorers}
+    num_rows = max(1, _BLOCK_BYTES // (4 * max(1, retrieval.num_entities)))
+    for begin in range(0, len(positives), num_rows):
+        end = min(begin + num_rows, len(positives))
+        wanted, excluded = positives.block(begin, end), retrieval.excluded.block(begin, end)
+        candidates = random_candidates(
+            wanted,
+            excluded,
+            num_entities=retrieval.num_entities,
+            num_random=config.num_random_candidates,
+            seed=(seed, f"{retrieval.task} {retrieval.name}", begin),
+        )
+        where = slice(positives.indptr[begin], positives.indptr[end])
+        for method, scorer in retrieval.scorers.items():
+            scores = _finite(scorer(begin, end), method, retrieval)
+            ranks["random", method][where] = random_candidate_ranks(scores, wanted, candidates)
+            ranks["full", method][where] = full_corpus_ranks(scores, wanted, excluded)  # overwrites scores
+        advance(end - begin)
+    return ranks
+
+
+def _finite(scores: Scores, method: str, retrieval: Retrieval) -> Scores:
+    if not np.isfinite(scores).all():
+        raise OmnisageError(
+            f"{retrieval.task} of {retrieval.name}: '{method}' gives scores that are not finite; train again "
+            "with a lower training.learning_rate, then run `omnisage embeddings`"
+        )
+    return scores
+
+
+def _unit_values(ranks: Ranks, retrieval: Retrieval, regime: str, *, ks: list[int]) -> NDArray[np.float64]:
+    positives = retrieval.positives
+    if regime == "full":
+        values = query_metrics(ranks, positives.indptr, ks)
+    else:  # each positive stood alone among the candidates: a query of its own, averaged within the query
+        alone = query_metrics(ranks, np.arange(len(ranks) + 1), ks)
+        values = group_means(alone, positives.row_of_id(), len(positives))
+    units, unit_of_query = np.unique(retrieval.units, return_inverse=True)
+    return group_means(values, unit_of_query, len(units))
+
+
+def _records(
+    retrieval: Retrieval,
+    regime: str,
+    values: dict[str, NDArray[np.float64]],
+    *,
+    config: EvaluationConfig,
+    seed: int,
+) -> list[Record]:
+    columns = [(method, metric) for method in values for metric in metric_names(config.ks)]
+    of_units = np.concatenate(list(values.values()), axis=1)  # one set of draws for all: differences are paired
+    purpose = f"{retrieval.task} {retrieval.name}"
+    low, high = intervals(of_units, num_samples=config.num_bootstrap, seed=seed, purpose=purpose)
+    return [
+        Record(
+            retrieval.task,
+            retrieval.name,
+            regime,
+            method,
+            metric,
+            value=float(of_units[:, column].mean()),
+            low=float(low[column]),
+            high=float(high[column]),
+            num_queries=len(retrieval.positives),
+            num_dropped=retrieval.num_dropped,
+            num_units=len(of_units),
+        )
+        for column, (method, metric) in enumerate(columns)
+    ]

@@ -1,0 +1,118 @@
+"""The user-entity task: what does a held-out user do next, and what in the weeks after (OmniSage §3.3.3)?"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omnisage.baselines.item_knn import ItemKnnSettings, item_knn_for_users, item_similarity
+from omnisage.baselines.lists import Ids, Lists
+from omnisage.baselines.popularity import event_counts, popularity
+from omnisage.baselines.scorer import Scorer, inner_product
+from omnisage.embeddings.artifact import Embeddings
+from omnisage.errors import OmnisageError
+from omnisage.evaluation.retrieval import MODEL, Retrieval, answerable
+from omnisage.tables.artifact import SequencePart, Tables
+
+
+@dataclass(frozen=True)
+class UserQueries:
+    """The evaluation queries of one part of a sequence."""
+
+    users: NDArray[np.int64]  # [Q], row of the part
+    histories: Lists  # the known events, oldest first
+    following: Lists  # the next event, one per query
+    future: Lists  # distinct entities of the window after the last known event, without those of the history
+
+
+def user_queries(tables: Tables, sequence: str, part: str) -> UserQueries:
+    """Read the queries of `validation` or `test`.
+
+    Args:
+        tables: the `tables` artifact.
+        sequence: the sequence's name.
+        part: `validation` or `test`.
+    """
+    events = tables.sequences[sequence].part(part)
+    if events.queries is None:
+        raise OmnisageError(f"part '{part}' of sequence '{sequence}' has no queries; give 'validation' or 'test'")
+    future_s = int(tables.manifest.plan.config["split"]["future_s"])
+    users = events.queries[:, 0].astype(np.int64)
+    histories: list[Ids] = []
+    following: list[Ids] = []
+    future: list[Ids] = []
+    for user, num_known in events.queries.astype(np.int64):
+        begin = int(events.indptr[user])
+        known = begin + int(num_known)
+        histories.append(events.entities[begin:known])
+        following.append(events.entities[known : known + 1])
+        end = _end_of_future(events, user, known, future_s=future_s, window_end=tables.window_end)
+        future.append(np.setdiff1d(events.entities[known:end], histories[-1]))
+    return UserQueries(users, Lists.of(histories), Lists.of(following), Lists.of(future))
+
+
+def _end_of_future(events: SequencePart, user: int, known: int, *, future_s: int, window_end: int | None) -> int:
+    end = int(events.indptr[user + 1])
+    times = events.times[known:end]
+    num_future = int(np.searchsorted(times, events.times[known - 1] + future_s, side="right"))
+    if window_end is not None:
+        num_future = min(num_future, int(np.searchsorted(times, window_end, side="left")))
+    return known + num_future
+
+
+def user_retrievals(
+    tables: Tables,
+    embeddings: Embeddings,
+    part: str,
+    *,
+    mask_history: bool,
+    settings: dict[str, ItemKnnSettings],
+) -> list[Retrieval]:
+    """The next and the future action of every sequence's held-out users.
+
+    Args:
+        tables: the `tables` artifact.
+        embeddings: the `embeddings` artifact.
+        part: `validation` or `test`.
+        mask_history: whether entities of the history are no candidates.
+        settings: item-kNN's, by sequence.
+    """
+    retrievals: list[Retrieval] = []
+    for name, sequence in tables.sequences.items():
+        queries = user_queries(tables, name, part)
+        vectors = embeddings.queries(name, part)
+        if len(vectors) != len(queries.users):
+            raise OmnisageError(
+                f"embeddings hold {len(vectors)} vectors for the {len(queries.users)} {part} queries of "
+                f"sequence '{name}'; run `omnisage embeddings` again"
+            )
+        num_entities = tables.num_entities[sequence.entity]
+        train = sequence.part("train")
+        similarity = item_similarity(train_lists(train), num_entities, settings[name])
+        counts = event_counts(tables, name)
+        excluded = queries.histories if mask_history else Lists.empty(len(queries.users))
+        for task, wanted in (("user_entity_next", queries.following), ("user_entity_future", queries.future)):
+            kept = answerable(wanted, excluded)
+            scorers: dict[str, Scorer] = {
+                MODEL: inner_product(vectors[kept], embeddings.entities[sequence.entity]),
+                "popularity": popularity(counts),
+                "item_knn": item_knn_for_users(similarity, queries.histories.take(kept), settings[name]),
+            }
+            retrievals.append(
+                Retrieval(
+                    task,
+                    f"{name} -> {sequence.entity}",
+                    num_entities,
+                    positives=wanted.take(kept),
+                    excluded=excluded.take(kept),
+                    units=queries.users[kept],
+                    num_dropped=len(queries.users) - len(kept),
+                    scorers=scorers,
+                )
+            )
+    return retrievals
+
+
+def train_lists(part: SequencePart) -> Lists:
+    """The events of each user of a part."""
+    return Lists(part.indptr.astype(np.int64), part.entities)

@@ -1,0 +1,109 @@
+"""Opens an index and searches it: exact inner products by blocks of queries, then the k best of each row.
+
+Reads what `stage.py` wrote. Searching needs nothing of the model.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omnisage import _native
+from omnisage.artifact import Manifest, manifest_sha256, read_manifest
+from omnisage.errors import OmnisageError
+from omnisage.schema import unknown_name
+
+NO_ENTITY = np.uint32(0xFFFFFFFF)
+"""The id in a result that has fewer than k candidates."""
+
+_BLOCK_BYTES = 64 << 20  # scores held at a time; larger blocks were no faster
+
+Vectors = NDArray[np.float32]
+Ids = NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class Index:
+    """Vectors of every entity, by type, searched by inner product."""
+
+    manifest: Manifest
+    vectors: dict[str, Vectors]  # type -> [N, D], memory-mapped
+    num_threads: int = 1
+
+    def search(
+        self, entity_type: str, queries: Vectors, k: int, *, exclude: Sequence[Ids] | None = None
+    ) -> tuple[Vectors, Ids]:
+        """The k entities of a type with the largest inner product, best first, ties by id.
+
+        Args:
+            entity_type: which entities to search.
+            queries: [Q, D] float32.
+            k: how many, >= 1; may exceed the number of entities.
+            exclude: per query, ids that may not come out.
+
+        Returns:
+            Scores [Q, k] float32 and ids [Q, k] uint32. Where fewer than k entities are allowed, the last
+            scores are -inf and the ids `NO_ENTITY`.
+
+        Raises:
+            OmnisageError: unknown type, wrong width, or not one list of exclusions per query.
+        """
+        vectors = self._checked(entity_type, queries, k)
+        if exclude is not None and len(exclude) != len(queries):
+            raise OmnisageError(f"exclude has {len(exclude)} lists for {len(queries)} queries; give one per query")
+        scores = np.empty((len(queries), k), np.float32)
+        ids = np.empty((len(queries), k), np.uint32)
+        num_rows = max(1, _BLOCK_BYTES // (4 * max(1, len(vectors))))
+        for begin in range(0, len(queries), num_rows):
+            block = queries[begin : begin + num_rows] @ vectors.T
+            if exclude is not None:
+                for row, excluded in zip(block, exclude[begin : begin + num_rows], strict=True):
+                    row[excluded] = -np.inf
+            end = begin + len(block)
+            scores[begin:end], ids[begin:end] = _native.topk(block, k, num_threads=self.num_threads)
+        return scores, ids
+
+    def _checked(self, entity_type: str, queries: Vectors, k: int) -> Vectors:
+        if entity_type not in self.vectors:
+            raise OmnisageError(unknown_name("entity type", entity_type, list(self.vectors)))
+        vectors = self.vectors[entity_type]
+        if queries.ndim != 2 or queries.shape[1] != vectors.shape[1]:
+            raise OmnisageError(
+                f"queries have shape {queries.shape}; '{entity_type}' is searched with [Q, {vectors.shape[1]}]"
+            )
+        if k < 1:
+            raise OmnisageError(f"k is {k}; ask for at least 1 entity")
+        return vectors
+
+
+def open_index(folder: Path, *, embeddings: Path | None = None, num_threads: int = 1) -> Index:
+    """Open the `index` artifact.
+
+    Args:
+        folder: the artifact.
+        embeddings: the embeddings it is used with; an index of other embeddings is refused.
+        num_threads: threads of each search; the results do not depend on it.
+
+    Raises:
+        OmnisageError: not an index, a damaged one, or one of other embeddings.
+    """
+    manifest = read_manifest(folder, "index")
+    if embeddings is not None and manifest.plan.inputs.get("embeddings") != manifest_sha256(embeddings):
+        raise OmnisageError(f"{folder} was built from other embeddings than {embeddings}; run `omnisage index` again")
+    vectors: dict[str, Vectors] = {}
+    for entity_type, counts in manifest.counts["types"].items():
+        path = folder / f"{entity_type}.npy"
+        expected = (counts["entities"], counts["dim"])
+        try:
+            array = np.load(path, mmap_mode="r")
+        except (OSError, ValueError) as error:
+            raise OmnisageError(f"{path} cannot be read ({error}); run `omnisage index` again") from error
+        if array.shape != expected or array.dtype != np.float32:
+            raise OmnisageError(
+                f"{path} holds {array.dtype} {array.shape}, the manifest says float32 {expected}; "
+                "run `omnisage index` again"
+            )
+        vectors[entity_type] = array.view(np.ndarray)
+    return Index(manifest, vectors, num_threads)
