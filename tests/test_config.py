@@ -125,7 +125,11 @@ def test_every_mistake_is_listed_with_its_line(tmp_path: Path) -> None:
         ),
         ("name: shop", "name: !!python/object:os.system x", "could not determine a constructor for the tag"),
         ("name: shop", "name: 2020-13-41", "line 1, column 7: '2020-13-41' cannot be read"),
-        ("name: shop", "name: [", "line 2, column 9: "),
+        (
+            "name: shop",
+            "name: [",
+            "line 3, column 7: expected ',' or ']', but got ':' (while parsing a flow sequence that",
+        ),
         ("name: shop", "seed: 1", "name: this field is missing; add it"),
         (
             "entity: item, column: i}, t",

@@ -117,7 +117,9 @@ def _parse(text: str, source: str, places: dict[FieldPath, str]) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise OmnisageError(f"{source}{place}: {error.problem}") from None
+        begun = error.context_mark
+        context = f" ({error.context} that begins on line {begun.line + 1})" if begun else ""
+        raise OmnisageError(f"{source}{place}: {error.problem}{context}") from None
     except yaml.YAMLError as error:
         raise OmnisageError(f"{source} is not YAML: {error}") from None
 
