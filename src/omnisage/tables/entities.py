@@ -8,6 +8,7 @@ with empty features; rows that still refer to it are dangling. Delete the artifa
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
 import ibis
 from ibis.backends.duckdb import Backend
 
@@ -79,7 +80,13 @@ def _open_entity(connection: Backend, name: str, entity: Entity, base: Path, ear
 
 def _append(connection: Backend, source: Source, current: Table, earlier: Path) -> Table:
     """Keep the numbers given earlier; number the new ids after them."""
-    stored = connection.read_parquet(earlier, file_row_number=True)
+    try:
+        stored = connection.read_parquet(earlier, file_row_number=True)
+    except duckdb.Error as error:
+        raise OmnisageError(
+            f"{earlier} is damaged, so ids cannot keep their numbers ({error}); restore it, or delete "
+            f"{earlier.parents[2]} to number from scratch"
+        ) from error
     if stored["id"].type() != current["id"].type().copy(nullable=stored["id"].type().nullable):
         raise OmnisageError(
             f"{source.field}.id: {source.file} has ids of type {current['id'].type()}, but the earlier artifact "

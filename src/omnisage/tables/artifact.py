@@ -1,0 +1,253 @@
+"""Opens what the `tables` stage wrote: memory-mapped arrays, checked against the manifest when they are opened."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from omnisage.artifact import Manifest, read_manifest
+from omnisage.schema import unknown_name
+from omnisage.tables.files import check_column, open_array, open_column, open_lists
+
+
+@dataclass(frozen=True)
+class TablesRelation:
+    """Training edges, distinct, sorted by (source, target)."""
+
+    source: str  # entity types
+    target: str
+    source_ids: NDArray[np.uint32]  # [E]
+    target_ids: NDArray[np.uint32]  # [E]
+    weights: NDArray[np.float32] | None  # [E]
+
+
+@dataclass(frozen=True)
+class TablesPairs:
+    """Training pairs of a log, sorted, with repetitions."""
+
+    source: str  # entity types
+    target: str
+    source_ids: NDArray[np.uint32]  # [P]
+    target_ids: NDArray[np.uint32]  # [P]
+    weight: float  # of the log in the loss
+
+
+@dataclass(frozen=True)
+class TextArrays:
+    """The tokens of entity i are `tokens[indptr[i]:indptr[i + 1]]`."""
+
+    indptr: NDArray[np.uint64]  # [N + 1]
+    tokens: NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class NumberArrays:
+    """A standardised number, 0 where missing."""
+
+    values: NDArray[np.float32]  # [N]
+    present: NDArray[np.bool_]  # [N]
+
+
+@dataclass(frozen=True)
+class CategoryArrays:
+    """The categories of entity i are `indices[indptr[i]:indptr[i + 1]]`, rising."""
+
+    indptr: NDArray[np.uint64]  # [N + 1]
+    indices: NDArray[np.uint32]
+    num_values: int
+
+
+@dataclass(frozen=True)
+class VectorArrays:
+    """A precomputed vector, 0 where missing."""
+
+    values: NDArray[np.float32]  # [N, d]
+    present: NDArray[np.bool_]  # [N]
+
+
+FeatureArrays = TextArrays | NumberArrays | CategoryArrays | VectorArrays
+
+
+@dataclass(frozen=True)
+class SequencePart:
+    """Events of some users: those of `users[k]` are `indptr[k]:indptr[k + 1]`, in time."""
+
+    users: NDArray[np.uint32]  # [u], rising
+    indptr: NDArray[np.uint64]  # [u + 1]
+    entities: NDArray[np.uint32]  # [e]
+    times: NDArray[np.int64]  # [e], Unix seconds
+    actions: NDArray[np.uint32] | None  # [e]
+    queries: NDArray[np.uint32] | None  # [Q, 2]: (k, number of events known); only `validation` and `test`
+
+
+@dataclass(frozen=True)
+class TablesSequence:
+    """The events of users, in parts. Which part is read is always said by name."""
+
+    entity: str  # entity type
+    num_users: int
+    num_actions: int
+    parts: dict[str, SequencePart]
+
+    def part(self, name: str) -> SequencePart:
+        """The part `train`, `validation`, `test`, or `all` (only for embedding users as they are today).
+
+        Raises:
+            ValueError: there is no such part.
+        """
+        if name not in self.parts:
+            raise ValueError(unknown_name("part", name, list(self.parts)))
+        return self.parts[name]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The `tables` artifact."""
+
+    folder: Path
+    manifest: Manifest
+    num_entities: dict[str, int]
+    relations: dict[str, TablesRelation]
+    pairs: dict[str, TablesPairs]
+    features: dict[str, dict[str, FeatureArrays]]  # entity type -> feature
+    sequences: dict[str, TablesSequence]
+    train_end: int | None  # Unix seconds; none: no cut in time
+    window_end: int | None  # Unix seconds
+
+    def held_out_pairs(self, part: str) -> dict[tuple[str, str], NDArray[np.uint32]]:
+        """The pairs held out for `validation` or `test`, by both entity types, [P, 2] each."""
+        held_out: dict[tuple[str, str], NDArray[np.uint32]] = {}
+        for name, num_pairs in self.manifest.counts["evaluation"][part].items():
+            first, second = name.split("-")
+            path = self.folder / "evaluation" / "pairs" / part / f"{name}.npy"
+            held_out[first, second] = open_array(path, np.uint32, (num_pairs, 2))
+        return held_out
+
+    def ids(self, entity_type: str) -> pa.Array:
+        """The user's ids of entities in dense order: string or int64, [N]."""
+        return self._column(f"entities/{entity_type}/ids.parquet", self.num_entities[entity_type])
+
+    def names(self, entity_type: str) -> list[str]:
+        """What people see of each entity, [N]."""
+        return self._column(f"entities/{entity_type}/names.parquet", self.num_entities[entity_type]).to_pylist()
+
+    def user_ids(self, sequence: str) -> pa.Array:
+        """The user's ids of users in dense order: string or int64, [U]."""
+        return self._column(f"sequences/{sequence}/users.parquet", self.sequences[sequence].num_users)
+
+    def actions(self, sequence: str) -> list[str]:
+        """The vocabulary of a sequence's actions; empty if it has none."""
+        num_actions = self.sequences[sequence].num_actions
+        return self._column(f"sequences/{sequence}/actions.parquet", num_actions).to_pylist() if num_actions else []
+
+    def vocabulary(self, entity_type: str, feature: str) -> list[str]:
+        """The values of a category feature, by index."""
+        num_values = self.manifest.counts["features"][entity_type][feature]["vocabulary"]
+        return self._column(f"features/{entity_type}/{feature}/vocabulary.parquet", num_values).to_pylist()
+
+    def _column(self, path: str, length: int) -> pa.Array:
+        return open_column(self.folder / path, length)
+
+
+def open_tables(folder: Path) -> Tables:
+    """Open the `tables` artifact.
+
+    Args:
+        folder: `<workspace>/tables`.
+
+    Raises:
+        OmnisageError: the stage has not run, or a file is missing, truncated or altered.
+    """
+    manifest = read_manifest(folder, "tables")
+    counts = manifest.counts
+    tables = Tables(
+        folder=folder,
+        manifest=manifest,
+        num_entities=counts["entities"],
+        relations={name: _open_relation(folder / "relations" / name, of) for name, of in counts["relations"].items()},
+        pairs={name: _open_pairs(folder / "pairs" / name, of) for name, of in counts["pairs"].items()},
+        features={
+            kind: {
+                name: _open_feature(folder / "features" / kind / name, of, counts["entities"][kind])
+                for name, of in features.items()
+            }
+            for kind, features in counts["features"].items()
+        },
+        sequences={name: _open_sequence(folder / "sequences" / name, of) for name, of in counts["sequences"].items()},
+        train_end=counts["train_end"],
+        window_end=counts["window_end"],
+    )
+    _check_columns(tables)
+    return tables
+
+
+def _check_columns(tables: Tables) -> None:
+    """Parquet files are read when asked for, but that they are whole is known now."""
+    for entity_type in tables.num_entities:
+        for file in ("ids", "names"):
+            path = tables.folder / "entities" / entity_type / f"{file}.parquet"
+            check_column(path, tables.num_entities[entity_type])
+    for part in ("validation", "test"):
+        tables.held_out_pairs(part)
+
+
+def _open_relation(folder: Path, counts: dict[str, Any]) -> TablesRelation:
+    shape = (counts["edges"],)
+    return TablesRelation(
+        source=counts["source"],
+        target=counts["target"],
+        source_ids=open_array(folder / "source.npy", np.uint32, shape),
+        target_ids=open_array(folder / "target.npy", np.uint32, shape),
+        weights=open_array(folder / "weight.npy", np.float32, shape) if counts["weighted"] else None,
+    )
+
+
+def _open_pairs(folder: Path, counts: dict[str, Any]) -> TablesPairs:
+    shape = (counts["pairs"],)
+    return TablesPairs(
+        source=counts["source"],
+        target=counts["target"],
+        source_ids=open_array(folder / "source.npy", np.uint32, shape),
+        target_ids=open_array(folder / "target.npy", np.uint32, shape),
+        weight=counts["weight"],
+    )
+
+
+def _open_feature(folder: Path, counts: dict[str, Any], num_entities: int) -> FeatureArrays:
+    match counts["kind"]:
+        case "text":
+            return TextArrays(*open_lists(folder, "tokens", np.uint64, num_entities))
+        case "category":
+            lists = open_lists(folder, "indices", np.uint32, num_entities)
+            return CategoryArrays(*lists, num_values=counts["vocabulary"])
+        case kind:
+            present = open_array(folder / "present.npy", np.bool_, (num_entities,))
+            if kind == "number":
+                return NumberArrays(open_array(folder / "values.npy", np.float32, (num_entities,)), present)
+            shape = (num_entities, counts["width"])
+            return VectorArrays(open_array(folder / "values.npy", np.float32, shape), present)
+
+
+def _open_sequence(folder: Path, counts: dict[str, Any]) -> TablesSequence:
+    parts = {
+        part: _open_part(folder / part, counts[part], has_actions=counts["actions"] > 0)
+        for part in ("train", "validation", "test", "all")
+    }
+    return TablesSequence(counts["entity"], counts["users"], counts["actions"], parts)
+
+
+def _open_part(folder: Path, counts: dict[str, Any], *, has_actions: bool) -> SequencePart:
+    num_users, shape = counts["users"], (counts["events"],)
+    indptr, entities = open_lists(folder, "entities", np.uint32, num_users)
+    has_queries = folder.name in {"validation", "test"}
+    return SequencePart(
+        users=open_array(folder / "users.npy", np.uint32, (num_users,)),
+        indptr=indptr,
+        entities=entities,
+        times=open_array(folder / "times.npy", np.int64, shape),
+        actions=open_array(folder / "actions.npy", np.uint32, shape) if has_actions else None,
+        queries=open_array(folder / "queries.npy", np.uint32, (None, 2)) if has_queries else None,
+    )

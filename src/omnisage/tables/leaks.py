@@ -1,0 +1,106 @@
+"""Looks for what must not be in training, in the finished artifact: the checks that builders have no part in.
+
+The `evaluation` stage calls it, and fails the run if anything is found.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omnisage.tables.artifact import SequencePart, Tables, TablesPairs, TablesRelation
+
+_EDGES_PER_BLOCK = 1 << 22  # bounds the memory that a check of a large relation takes
+
+
+def find_leaks(tables: Tables) -> list[str]:
+    """Walk the artifact.
+
+    Args:
+        tables: the opened artifact.
+
+    Returns:
+        One sentence for each leak: training events at or after `train_end`; users of one part in another; pairs of
+        a log that no training user made; evaluation queries before the window or in the gap; and held-out pairs
+        that stand in a relation or pair log, in either direction. Empty if there is none.
+    """
+    return [*_in_sequences(tables), *_in_logs(tables), *_in_pairs(tables)]
+
+
+def _in_sequences(tables: Tables) -> Iterator[str]:
+    for name, sequence in tables.sequences.items():
+        parts = {part: sequence.part(part) for part in ("train", "validation", "test")}
+        for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
+            shared = np.intersect1d(parts[one].users, parts[other].users)
+            if len(shared):
+                yield f"sequences.{name}: {len(shared)} users are both in '{one}' and in '{other}'"
+        if tables.train_end is not None:
+            for part in ("train", "validation"):
+                late = int(np.count_nonzero(parts[part].times >= tables.train_end))
+                if late:
+                    yield f"sequences.{name}: {late} events in '{part}' are at or after train_end ({tables.train_end})"
+            yield from _queries_outside_window(tables, name, parts["test"])
+
+
+def _queries_outside_window(tables: Tables, name: str, test: SequencePart) -> Iterator[str]:
+    assert tables.train_end is not None, "without a cut in time there is no window"
+    assert tables.window_end is not None, "without a cut in time there is no window"
+    assert test.queries is not None, "open_tables gives the test part its queries"
+    begin = tables.train_end + int(tables.manifest.plan.config["split"]["gap_s"])
+    rows, known = test.queries.astype(np.int64).T
+    times = test.times[test.indptr[rows].astype(np.int64) + known]
+    outside = int(np.count_nonzero((times < begin) | (times >= tables.window_end)))
+    if outside:
+        yield f"sequences.{name}: {outside} test queries ask for events outside [{begin}, {tables.window_end})"
+
+
+def _in_logs(tables: Tables) -> Iterator[str]:
+    """A log made of a sequence may hold only what training users did one after the other."""
+    for name, log in tables.pairs.items():
+        sequence = tables.manifest.plan.config["pairs"][name]["from_sequence"]
+        if sequence is None:
+            continue
+        steps = _steps(tables.sequences[sequence].part("train"))
+        foreign = int(np.count_nonzero(~np.isin(_keys(log.source_ids, log.target_ids), steps)))
+        if foreign:
+            yield f"pairs.{name}: {foreign} pairs are no consecutive events of a training user"
+
+
+def _steps(part: SequencePart) -> NDArray[np.uint64]:
+    keys = _keys(part.entities[:-1], part.entities[1:])
+    first_of_user = np.zeros(len(part.entities) + 1, np.bool_)
+    first_of_user[part.indptr.astype(np.int64)] = True
+    return np.unique(keys[~first_of_user[1 : len(keys) + 1]])
+
+
+def _in_pairs(tables: Tables) -> Iterator[str]:
+    trained_on = {
+        **{f"relations.{name}": relation for name, relation in tables.relations.items()},
+        **{f"pairs.{name}": log for name, log in tables.pairs.items()},
+    }
+    for part in ("validation", "test"):
+        for types, pairs in tables.held_out_pairs(part).items():
+            for name, edges in trained_on.items():
+                leaked = _count(edges, types, pairs)
+                if leaked:
+                    yield f"{name}: {leaked} edges are {part} pairs of {types[0]} and {types[1]}"
+
+
+def _count(edges: TablesRelation | TablesPairs, types: tuple[str, str], pairs: NDArray[np.uint32]) -> int:
+    """How many edges are among the pairs, in either direction."""
+    directions: list[tuple[NDArray[np.uint32], NDArray[np.uint32]]] = []
+    if (edges.source, edges.target) == types:
+        directions.append((edges.source_ids, edges.target_ids))
+    if (edges.target, edges.source) == types:
+        directions.append((edges.target_ids, edges.source_ids))
+    held_out = np.unique(_keys(pairs[:, 0], pairs[:, 1]))
+    leaked = 0
+    for first, second in directions:
+        for begin in range(0, len(first), _EDGES_PER_BLOCK):
+            block = slice(begin, begin + _EDGES_PER_BLOCK)
+            leaked += int(np.count_nonzero(np.isin(_keys(first[block], second[block]), held_out)))
+    return leaked
+
+
+def _keys(first: NDArray[np.uint32], second: NDArray[np.uint32]) -> NDArray[np.uint64]:
+    return (first.astype(np.uint64) << np.uint64(32)) | second.astype(np.uint64)
