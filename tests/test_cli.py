@@ -204,5 +204,6 @@ def test_headlines_name_what_matters() -> None:
     assert headline("tables", tables) == "1,234 entities, 5,000 edges, 30 events"
     graph = {"relations": {"made_by": {"edges": 5000, "kept": {"item": 4000, "maker": 5000}}}}
     assert headline("graph", graph) == "5,000 edges, 9,000 entries after pruning"
+    assert headline("neighbors", {"a": {"mass": 0.5}, "b": {"mass": 0.7}}) == "2 entity types, 60% of the walk kept"
     assert headline("index", {"types": {"item": {"entities": 1234}}}) == "1,234 vectors"
     assert headline("training", {}) == ""

@@ -65,7 +65,7 @@ def run_stale(job: Job, *, force: bool = False, stages: tuple[Stage, ...] = STAG
     """
     with _exclusive(job.workspace):
         return [
-            _run_if_stale(job, stage, place=f"{i}/{len(stages)}", force=force)
+            _run_if_stale(job, stage, place=f"[{i}/{len(stages)}] ", force=force)
             for i, stage in enumerate(stages, start=1)
         ]
 
@@ -85,7 +85,7 @@ def run_one(job: Job, name: str, *, force: bool = False, stages: tuple[Stage, ..
                     f"'{name}' needs the artifact of '{state.stage}', which is missing or stale ({state.reason}); "
                     f"run `omnisage {state.stage}` with the same config first, or `omnisage run` for everything"
                 )
-        return _run_if_stale(job, stage, place=name, force=force)
+        return _run_if_stale(job, stage, place="", force=force)
 
 
 def _ancestors(stage: Stage, stages: tuple[Stage, ...]) -> set[str]:
@@ -105,7 +105,7 @@ def _run_if_stale(job: Job, stage: Stage, place: str, *, force: bool) -> Outcome
         return Outcome(stage.name, None, read_manifest(folder, stage.name).counts)
     if force:
         discard_partial(folder)
-    print(f"[{place}] {stage.name}: {reason}", file=sys.stderr, flush=True)
+    print(f"{place}{stage.name}: {reason}", file=sys.stderr, flush=True)
     started = time.perf_counter()
     try:
         manifest = stage.run(job, plan)

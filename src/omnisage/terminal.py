@@ -82,8 +82,8 @@ def headline(stage: str, counts: dict[str, Any]) -> str:
             kept = sum(sum(relation["kept"].values()) for relation in relations)
             return f"{sum(relation['edges'] for relation in relations):,} edges, {kept:,} entries after pruning"
         case "neighbors":
-            mass = ", ".join(f"{name} {type_['mass']:.0%}" for name, type_ in counts.items())
-            return f"share of the walk kept: {mass}"
+            mass = sum(type_["mass"] for type_ in counts.values()) / len(counts)
+            return f"{len(counts)} entity types, {mass:.0%} of the walk kept"
         case "index":
             return f"{sum(type_['entities'] for type_ in counts['types'].values()):,} vectors"
         case _:
