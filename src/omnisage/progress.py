@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -28,7 +28,7 @@ class Advance(Protocol):
 
 
 class _Rate(ProgressColumn):
-    def __init__(self, unit: str):
+    def __init__(self, unit: str) -> None:
         super().__init__()
         self.unit = unit
 
@@ -38,7 +38,7 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def track(description: str, total: int, unit: str) -> Iterator[Advance]:
+def track(description: str, total: int, unit: str) -> Generator[Advance]:
     """Show progress over `total` units of work.
 
     Example:
@@ -59,7 +59,9 @@ def track(description: str, total: int, unit: str) -> Iterator[Advance]:
             task = bar.add_task(description, total=total, note="")
 
             def advance_bar(done: int = 1, note: str = "") -> None:
-                bar.update(task, advance=done, **({"note": note} if note else {}))
+                bar.update(task, advance=done)
+                if note:
+                    bar.update(task, note=note)
 
             yield advance_bar
         return
