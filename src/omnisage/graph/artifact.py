@@ -10,10 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from omnisage.artifact import Manifest, read_manifest
 from omnisage.errors import OmnisageError
-from omnisage.graph.relation import Adjacency, Relation
-from omnisage.graph.walk import Neighborhoods, Walk, known_relations
+from omnisage.graph.relation import Adjacency, Relation, reachable_types
+from omnisage.graph.walk import NO_NEIGHBOR, Neighborhoods, Walk, known_relations
 from omnisage.npy import open_npy
 from omnisage.schema import unknown_name
+
+# What later stages take from here, besides opening the graph.
+__all__ = ["NO_NEIGHBOR", "Graph", "Neighborhoods", "Relation", "Walk", "open_graph"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,11 @@ class Graph:
             )
         lists = adjacency[entity_type]
         return lists.indices[int(lists.indptr[entity]) : int(lists.indptr[entity + 1])]
+
+    def reachable_types(self, entity_type: str, relations: list[str] | None = None) -> list[str]:
+        """The entity types that walks from `entity_type` can visit, sorted; none if no relation touches it."""
+        chosen = known_relations(self.relations, list(self.relations) if relations is None else relations)
+        return reachable_types(chosen.values(), entity_type)
 
     def walk(
         self, relations: list[str] | None = None, *, restart: float = 0.15, eps: float = 1e-4, num_threads: int = 0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from omnisage.graph.walk import NO_NEIGHBOR, Neighborhoods, Walk
+from omnisage.graph.artifact import NO_NEIGHBOR, Neighborhoods, Walk
 from omnisage.neighbors.artifact import Block
 from omnisage.neighbors.ranges import RangeResult
 

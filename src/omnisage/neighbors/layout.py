@@ -2,7 +2,6 @@
 
 from omnisage.errors import OmnisageError
 from omnisage.graph.artifact import Graph
-from omnisage.graph.relation import reachable_types
 from omnisage.neighbors.artifact import Block
 from omnisage.neighbors.config import NeighborsConfig, Subset
 from omnisage.schema import unknown_name
@@ -45,7 +44,7 @@ def _check(subset: Subset, entity_type: str, graph: Graph, where: str) -> None:
         if relation not in graph.relations:
             raise OmnisageError(f"{where}.relations: {unknown_name('relation', relation, list(graph.relations))}")
     named = ", ".join(subset.relations)
-    reachable = reachable_types([graph.relations[name] for name in subset.relations], entity_type)
+    reachable = graph.reachable_types(entity_type, subset.relations)
     if not reachable:
         ends = ", ".join(name for name, relation in graph.relations.items() if entity_type in relation.types)
         raise OmnisageError(
@@ -60,6 +59,6 @@ def _check(subset: Subset, entity_type: str, graph: Graph, where: str) -> None:
 
 
 def _default_subsets(entity_type: str, graph: Graph, default_take: int) -> list[Subset]:
-    reachable = reachable_types(graph.relations.values(), entity_type)
+    reachable = graph.reachable_types(entity_type)
     relations = [name for name, relation in graph.relations.items() if relation.source in reachable]
     return [Subset(relations=relations, take=dict.fromkeys(reachable, default_take))] if reachable else []

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from omnisage.artifact import Manifest, Plan, begin, commit
-from omnisage.graph.artifact import Graph, open_graph
-from omnisage.graph.walk import Walk
+from omnisage.graph.artifact import Graph, Walk, open_graph
 from omnisage.neighbors.compute import SubsetWalk, compute_neighbors
 from omnisage.neighbors.config import NeighborsConfig, Subset
 from omnisage.neighbors.layout import choose_subsets, lay_out

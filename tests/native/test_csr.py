@@ -1,0 +1,71 @@
+"""Twin: adjacency lists against scipy.sparse."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omnisage import _native
+
+Edge = tuple[int, int, float]
+EDGES = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.sampled_from([0.25, 0.5, 1.0, 3.0])), max_size=30)
+
+
+def build(edges: list[Edge], *, weighted: bool, symmetric: bool, num_threads: int = 1) -> tuple:
+    source, target = (np.array([edge[i] for edge in edges], np.uint32) for i in (0, 1))
+    weights = np.array([edge[2] for edge in edges], np.float32) if weighted else None
+    return _native.build_csr(
+        source, target, weights, num_sources=6, num_targets=6, is_symmetric=symmetric, num_threads=num_threads
+    )
+
+
+@given(EDGES, st.booleans(), st.booleans())
+def test_lists_equal_scipy(edges: list[Edge], weighted: bool, symmetric: bool) -> None:
+    both = edges + [(b, a, w) for a, b, w in edges if symmetric and a != b]
+    rows, columns, values = ([edge[i] for edge in both] for i in range(3))
+    expected = sp.coo_array((values, (rows, columns)), shape=(6, 6)).tocsr()  # sums what is repeated
+    expected.sort_indices()
+    indptr, indices, weights = build(edges, weighted=weighted, symmetric=symmetric)
+    np.testing.assert_array_equal(indptr, expected.indptr)
+    np.testing.assert_array_equal(indices, expected.indices)
+    if weighted:
+        np.testing.assert_array_equal(weights, expected.data)
+    else:
+        assert weights is None
+
+
+@given(EDGES, st.randoms())
+def test_lists_do_not_depend_on_the_order_of_the_edges_or_the_threads(edges: list[Edge], random: object) -> None:
+    # Weights whose float32 sum depends on the order of the terms.
+    edges = [(a, b, w * 0.1 + 1e-4 * i) for i, (a, b, w) in enumerate(edges)]
+    shuffled = list(edges)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]  # hypothesis draws a random.Random
+    one = build(edges, weighted=True, symmetric=True)
+    two = build(shuffled, weighted=True, symmetric=True, num_threads=2)
+    assert [array.tobytes() for array in one] == [array.tobytes() for array in two]
+
+
+def test_many_edges_over_several_threads_equal_scipy() -> None:
+    rng = np.random.default_rng(0)
+    source, target = rng.integers(0, 3000, 200_000).astype(np.uint32), rng.integers(0, 500, 200_000).astype(np.uint32)
+    expected = sp.coo_array((np.ones(200_000), (source, target)), shape=(3000, 500)).tocsr()
+    expected.sort_indices()
+    indptr, indices, _ = _native.build_csr(source, target, num_sources=3000, num_targets=500, num_threads=2)
+    np.testing.assert_array_equal(indptr, expected.indptr)
+    np.testing.assert_array_equal(indices, expected.indices)
+
+
+@pytest.mark.parametrize(
+    ("edge", "error", "message"),
+    [
+        ((6, 0, 1.0), IndexError, r"source\[1\] is 6, but that entity type has 6 entities"),
+        ((0, 9, 1.0), IndexError, r"target\[1\] is 9"),
+        ((0, 0, 0.0), ValueError, r"weights\[1\] is 0.0.*above 0"),
+        ((0, 0, np.nan), ValueError, r"weights\[1\] is nan"),
+        ((0, 0, np.inf), ValueError, r"weights\[1\] is inf"),
+    ],
+)
+def test_a_bad_edge_is_refused_with_its_place(edge: Edge, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        build([(0, 0, 1.0), edge], weighted=True, symmetric=False)

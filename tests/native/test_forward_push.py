@@ -1,0 +1,239 @@
+"""Forward push against dense linear algebra, on random typed graphs.
+
+The oracle solves the equation of the random walk with restart exactly; the push must satisfy its invariant
+(exact = estimate + residuals pushed on to the end) and its stopping rule, and rank what it found correctly.
+"""
+
+import signal
+import threading
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omnisage import _native
+
+EMPTY = 4294967295
+RESTART = 0.15
+
+
+@dataclass
+class TypedEdges:
+    """Relations (source type, target type, edges, whether weighted) over entities of several types."""
+
+    num_entities: list[int]
+    relations: list[tuple[int, int, list[tuple[int, int, float]], bool]]
+
+    def offsets(self) -> np.ndarray:
+        return np.cumsum([0, *self.num_entities])
+
+    def native(self) -> _native.TypedGraph:
+        adjacencies = []
+        for number, (source, target, edges, weighted) in enumerate(self.relations):
+            ends = [np.array([edge[i] for edge in edges], np.uint32) for i in (0, 1)]
+            weights = np.array([edge[2] for edge in edges], np.float32) if weighted else None
+            for start, stop, rows, columns in [(source, target, *ends), (target, source, *ends[::-1])]:
+                sizes = {"num_sources": self.num_entities[start], "num_targets": self.num_entities[stop]}
+                lists = _native.build_csr(rows, columns, weights, is_symmetric=source == target, **sizes)
+                adjacencies.append((f"relation {number}", start, stop, *lists))
+                if source == target:
+                    break
+        return _native.TypedGraph(self.num_entities, adjacencies)
+
+    def dense(self) -> tuple[np.ndarray, np.ndarray]:
+        """[n, n] total edge weights and number of edges between entities, numbered through all types."""
+        offsets = self.offsets()
+        weights, counts = np.zeros((2, offsets[-1], offsets[-1]))
+        for source, target, edges, weighted in self.relations:
+            of_relation = np.zeros_like(weights)
+            for a, b, weight in edges:
+                u, v = offsets[source] + a, offsets[target] + b
+                for end, other in {(u, v), (v, u)}:
+                    of_relation[end, other] = of_relation[end, other] + weight if weighted else 1.0
+            weights += of_relation
+            counts += of_relation > 0
+        return weights, counts
+
+    def exact_proximity(self) -> np.ndarray:
+        """[n, n] row s: where a walk with restart from s is, in the long run; it stops where there is no edge."""
+        weights, _ = self.dense()
+        totals = weights.sum(axis=1, keepdims=True)
+        steps = np.divide(weights, totals, out=np.zeros_like(weights), where=totals > 0)
+        return RESTART * np.linalg.inv(np.eye(len(steps)) - (1 - RESTART) * steps)
+
+
+@st.composite
+def typed_edges(draw: st.DrawFn) -> TypedEdges:
+    num_entities = draw(st.lists(st.integers(1, 6), min_size=1, max_size=3))
+    relations = []
+    for _ in range(draw(st.integers(1, 3))):
+        source, target = (draw(st.integers(0, len(num_entities) - 1)) for _ in range(2))
+        ids = st.integers(0, num_entities[source] - 1), st.integers(0, num_entities[target] - 1)
+        edges = draw(st.lists(st.tuples(*ids, st.sampled_from([0.1, 1.0, 7.0])), max_size=15))
+        relations.append((source, target, edges, draw(st.booleans())))
+    return TypedEdges(num_entities, relations)
+
+
+def spread_state(graph: TypedEdges, source: int, eps: float) -> tuple[np.ndarray, np.ndarray]:
+    """[n] estimates and [n] residuals of a push from `source`, numbered through all types."""
+    source_type = int(np.searchsorted(graph.offsets(), source, side="right")) - 1
+    local = source - int(graph.offsets()[source_type])
+    reached, estimates, residuals = graph.native().push_state(source_type, local, restart=RESTART, eps=eps)
+    spread = np.zeros((2, graph.offsets()[-1]), np.float32)
+    spread[:, reached] = estimates, residuals
+    return spread[0], spread[1]
+
+
+def draw_source(graph: TypedEdges, data: st.DataObject) -> int:
+    return data.draw(st.integers(0, int(graph.offsets()[-1]) - 1), label="source")
+
+
+@given(typed_edges(), st.sampled_from([0.3, 1e-2, 1e-4]), st.data())
+def test_a_push_keeps_its_invariant_and_its_stopping_rule(graph: TypedEdges, eps: float, data: st.DataObject) -> None:
+    source = draw_source(graph, data)
+    estimates, residuals = spread_state(graph, source, eps)
+    exact = graph.exact_proximity()
+    degrees = graph.dense()[1].sum(axis=1)
+    assert estimates.sum() + residuals.sum() == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(estimates + residuals @ exact, exact[source], atol=1e-5)
+    assert np.all(exact[source] - estimates >= -1e-5)
+    assert np.all(residuals[degrees > 0] <= eps * degrees[degrees > 0] * (1 + 1e-6))
+
+
+@given(typed_edges(), st.sampled_from([0.3, 1e-4]), st.lists(st.integers(0, 8), min_size=3, max_size=3), st.data())
+def test_slots_hold_the_best_of_each_type_and_never_the_source(
+    graph: TypedEdges, eps: float, quotas: list[int], data: st.DataObject
+) -> None:
+    source, offsets = draw_source(graph, data), graph.offsets()
+    take = quotas[: len(graph.num_entities)]
+    source_type = int(np.searchsorted(offsets, source, side="right")) - 1
+    local = np.array([source - offsets[source_type]], np.uint32)
+    ids, weights, mass = graph.native().forward_push(source_type, local, take, restart=RESTART, eps=eps)
+
+    estimates, residuals = spread_state(graph, source, eps)
+    scores = estimates + np.float32(RESTART) * residuals
+    at_source, scores[source] = scores[source], 0
+    expected_ids, expected_weights = np.full(sum(take), EMPTY), np.zeros(sum(take), np.float32)
+    begin = 0
+    for entity_type, quota in enumerate(take):
+        of_type = scores[offsets[entity_type] : offsets[entity_type + 1]]
+        order = [i for i in np.argsort(-of_type, kind="stable") if of_type[i] > 0][:quota]
+        expected_ids[begin : begin + len(order)] = order
+        expected_weights[begin : begin + len(order)] = of_type[order]
+        begin += quota
+    np.testing.assert_array_equal(ids[0], expected_ids)
+    np.testing.assert_array_equal(weights[0], expected_weights)
+    assert mass[0] == pytest.approx(expected_weights.sum() / max(1 - at_source, 1e-9), abs=1e-4)
+
+
+@given(typed_edges(), st.randoms(use_true_random=False))
+def test_relabelling_entities_relabels_their_neighborhoods(graph: TypedEdges, random: object) -> None:
+    names = [random.sample(range(count), count) for count in graph.num_entities]  # type: ignore[attr-defined]
+    relations = [
+        (source, target, [(names[source][a], names[target][b], weight) for a, b, weight in edges], weighted)
+        for source, target, edges, weighted in graph.relations
+    ]
+    renamed = TypedEdges(graph.num_entities, relations)
+    old, new = (
+        np.stack([spread_state(world, source, 1e-6)[0] for source in range(world.offsets()[-1])])
+        for world in (graph, renamed)
+    )
+    place = np.concatenate([offset + np.array(of) for offset, of in zip(graph.offsets(), names, strict=False)])
+    np.testing.assert_allclose(new[np.ix_(place, place)], old, atol=1e-4)
+
+
+def power_law(num_entities: int, num_edges: int) -> TypedEdges:
+    rng = np.random.default_rng(3)
+    ids = (num_entities * rng.random((num_edges, 2)) ** 3).astype(int)
+    edges = [(int(a), int(b), float(w)) for (a, b), w in zip(ids, rng.random(num_edges) + 0.1, strict=True)]
+    return TypedEdges([num_entities, num_entities], [(0, 1, edges, True), (0, 0, edges[::3], False)])
+
+
+@pytest.mark.parametrize("eps", [1e-2, 1e-4])  # a hashed and a dense table
+def test_one_and_many_threads_give_the_same_bytes(eps: float) -> None:
+    graph = power_law(3000, 20_000).native()
+    sources = np.arange(2000, dtype=np.uint32)
+    one, two = (graph.forward_push(0, sources, [20, 10], restart=RESTART, eps=eps, num_threads=n) for n in (1, 2))
+    assert [array.tobytes() for array in one] == [array.tobytes() for array in two]
+    first = graph.forward_push(0, sources[777:778], [20, 10], restart=RESTART, eps=eps)
+    assert [array[0].tobytes() for array in first] == [array[777].tobytes() for array in one]
+
+
+def test_a_hub_has_neighbors_even_if_its_degree_times_eps_exceeds_one() -> None:
+    star = TypedEdges([1, 50], [(0, 1, [(0, leaf, 1.0) for leaf in range(50)], False)])
+    ids, weights, _ = star.native().forward_push(0, np.zeros(1, np.uint32), [0, 3], restart=RESTART, eps=0.1)
+    assert ids[0].tolist() == [0, 1, 2]
+    assert np.all(weights[0] > 0)
+
+
+def test_weights_may_have_any_scale() -> None:
+    edges = [(0, 1, 2.0), (0, 2, 1.0), (1, 2, 3.0)]
+    results = []
+    for scale in (1e-30, 1.0, 1e30):
+        graph = TypedEdges([3], [(0, 0, [(a, b, w * scale) for a, b, w in edges], True)]).native()
+        results.append(graph.forward_push(0, np.arange(3, dtype=np.uint32), [2], restart=RESTART, eps=1e-4))
+    for ids, weights, _ in results:
+        np.testing.assert_array_equal(ids, results[1][0])
+        np.testing.assert_allclose(weights, results[1][1], rtol=1e-3)
+
+
+def test_an_isolated_entity_has_no_neighbors() -> None:
+    graph = TypedEdges([3], [(0, 0, [(0, 1, 1.0)], False)]).native()
+    ids, weights, mass = graph.forward_push(0, np.array([2], np.uint32), [2], restart=RESTART, eps=1e-4)
+    assert ids.tolist() == [[EMPTY, EMPTY]]
+    assert weights.tolist() == [[0, 0]]
+    assert mass.tolist() == [0]
+
+
+def test_ctrl_c_stops_a_long_push() -> None:
+    graph = power_law(20_000, 400_000).native()
+    sources = np.arange(20_000, dtype=np.uint32)
+    before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
+    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGUSR1])
+    started = time.monotonic()
+    try:
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            graph.forward_push(0, sources, [50, 50], restart=RESTART, eps=1e-6)
+    finally:
+        timer.join()
+        signal.signal(signal.SIGUSR1, before)
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"sources": np.array([0, 9], np.uint32)}, IndexError, r"sources\[1\] is 9, but that entity type has 2"),
+        ({"source_type": 3}, ValueError, "type is 3; there are 2 types"),
+        ({"take": [1]}, ValueError, "take has 1 entries; it must have one per entity type, 2"),
+        ({"restart": 1.0}, ValueError, "restart is 1.0"),
+        ({"eps": float("nan")}, ValueError, "eps is nan"),
+        ({"sources": np.array([0])}, TypeError, "sources must be of dtype uint32"),
+    ],
+)
+def test_bad_arguments_are_refused(change: dict, error: type[Exception], message: str) -> None:
+    graph = TypedEdges([2, 1], [(0, 1, [(0, 0, 1.0)], False)]).native()
+    good = {"source_type": 0, "sources": np.zeros(1, np.uint32), "take": [1, 1], "restart": 0.5, "eps": 0.1}
+    with pytest.raises(error, match=message):
+        graph.forward_push(**(good | change))
+
+
+@pytest.mark.parametrize(
+    ("indptr", "indices", "weights", "message"),
+    [
+        ([0, 1], [0], None, "adjacency x: there are 1 lists for 2 entities"),
+        ([0, 1, 2], [0, 2], None, r"adjacency x: indices\[1\] is 2, but that entity type has 2 entities"),
+        ([0, 1, 5], [0, 1], None, "adjacency x: indptr runs from 0 to 5"),
+        ([0, 1, 2], [0, 1], [1.0, np.nan], r"adjacency x: weights\[1\] is nan"),
+        ([], [], None, "indptr is empty"),
+    ],
+)
+def test_damaged_lists_are_refused(indptr: list, indices: list, weights: list | None, message: str) -> None:
+    lists = np.array(indptr, np.uint64), np.array(indices, np.uint32)
+    edge_weights = None if weights is None else np.array(weights, np.float32)
+    with pytest.raises(ValueError, match=message):
+        _native.TypedGraph([2], [("adjacency x", 0, 0, *lists, edge_weights)])
