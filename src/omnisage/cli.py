@@ -73,8 +73,8 @@ class Place:
         from omnisage.config import load_config
 
         config = load_config(self.config, self.overrides)
-        base = self.config.resolve().parent
-        return Job(config, base, self.workspace.resolve() if self.workspace else base / "workspace")
+        base = self.config.absolute().parent
+        return Job(config, base, self.workspace.absolute() if self.workspace else base / "workspace")
 
 
 _Force = Annotated[

@@ -11,6 +11,8 @@ from rich.table import Table
 
 from omnisage.runner import Outcome, State
 
+_LOG_COLUMNS = 140
+
 
 def print_error(message: str) -> None:
     """One red message on the error stream."""
@@ -30,7 +32,7 @@ def print_outcomes(outcomes: list[Outcome]) -> None:
             f"{outcome.seconds:,.1f}" if ran else "",
             headline(outcome.stage, outcome.counts),
         )
-    Console().print(table)
+    _console().print(table)
 
 
 def print_states(states: list[State]) -> None:
@@ -42,7 +44,7 @@ def print_states(states: list[State]) -> None:
             word = "[dim]missing[/]"
         counts = headline(state.stage, state.counts or {})
         table.add_row(state.stage, word, escape(state.reason or ""), counts)
-    Console().print(table)
+    _console().print(table)
 
 
 def print_states_json(states: list[State]) -> None:
@@ -57,10 +59,10 @@ def print_results(headers: list[str], rows: list[list[str]], report: Path) -> No
         table.add_column(header, justify="left" if i == 0 else "right")
     for row in rows:
         table.add_row(*map(escape, row))
-    console = Console(soft_wrap=True, highlight=False)
+    console = _console()
     console.print()
     console.print(table)
-    console.print(f"\nreport: {escape(str(report))}")
+    console.print(f"\nreport: {escape(str(report))}", soft_wrap=True)
 
 
 def headline(stage: str, counts: dict[str, Any]) -> str:
@@ -89,6 +91,14 @@ def headline(stage: str, counts: dict[str, Any]) -> str:
         case _:
             plain = ((name, value) for name, value in counts.items() if isinstance(value, int | float | str))
             return ", ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in plain)
+
+
+def _console() -> Console:
+    """Standard output; in a log file, where rich assumes 80 columns, wide enough for our tables."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, _LOG_COLUMNS)
+    return console
 
 
 def _short(value: float | str) -> str:
