@@ -20,7 +20,7 @@ def open_npy(path: Path, stage: str, dtype: DTypeLike, shape: tuple[int | None, 
     Raises:
         OmnisageError: the file is missing, truncated, or holds something else.
     """
-    remedy = f"run `omnisage {stage}` again"
+    remedy = f"run `omnisage {stage} --force`"
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:

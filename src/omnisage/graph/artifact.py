@@ -27,6 +27,7 @@ class Graph:
     num_entities: dict[str, int]
     relations: dict[str, Relation]
     degree: dict[str, NDArray[np.uint32]]  # [N] edges over all relations, before pruning
+    num_folds: int  # graphs beside this one, each without the pairs of one fold
 
     def neighbors(self, relation: str, entity_type: str, entity: int) -> NDArray[np.uint32]:
         """The neighbors of one entity in one relation, after pruning, rising.
@@ -79,24 +80,30 @@ class Graph:
         return walk.neighborhoods(entity_type, source_ids, take)
 
 
-def open_graph(folder: str | Path) -> Graph:
+def open_graph(folder: str | Path, *, fold: int | None = None) -> Graph:
     """Open what `build_graph` or the `graph` stage wrote.
+
+    Args:
+        fold: instead of the whole graph, the one without the pairs of this fold.
 
     Raises:
         OmnisageError: no graph there, or a damaged one.
     """
     folder = Path(folder)
     manifest = read_manifest(folder, "graph")
+    folds = manifest.counts.get("folds", [])
+    counts = manifest.counts if fold is None else folds[fold]
+    folder = folder if fold is None else folder / f"fold-{fold}"
     degree = {
         entity_type: open_npy(folder / "degree" / f"{entity_type}.npy", "graph", np.uint32, (None,))
-        for entity_type in manifest.counts["degrees"]
+        for entity_type in counts["degrees"]
     }
     num_entities = {entity_type: len(values) for entity_type, values in degree.items()}
     relations = {
-        name: _open_relation(folder / "adjacency" / name, counts, num_entities)
-        for name, counts in manifest.counts["relations"].items()
+        name: _open_relation(folder / "adjacency" / name, of_relation, num_entities)
+        for name, of_relation in counts["relations"].items()
     }
-    return Graph(manifest, num_entities, relations, degree)
+    return Graph(manifest, num_entities, relations, degree, len(folds))
 
 
 def _open_relation(folder: Path, counts: dict[str, Any], num_entities: dict[str, int]) -> Relation:
@@ -113,7 +120,7 @@ def _open_adjacency(folder: Path, num_entities: int, num_edges: int) -> Adjacenc
     if int(indptr[0]) != 0 or int(indptr[-1]) != num_edges:
         raise OmnisageError(
             f"{folder / 'indptr.npy'} runs from {indptr[0]} to {indptr[-1]}; it must run from 0 to {num_edges}; "
-            "run `omnisage graph` again"
+            "run `omnisage graph --force`"
         )
     weights = None
     if (folder / "weights.npy").exists():

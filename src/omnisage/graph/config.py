@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from omnisage.schema import ConfigModel
 
@@ -25,3 +25,13 @@ class GraphConfig(ConfigModel):
     """How the pruned graph is made."""
 
     prune: Annotated[Prune | None, Field(description="null keeps every edge")] = Prune()
+    num_folds: Annotated[
+        int, Field(ge=0, le=64, description="training learns a pair from a graph without that pair's fold; 0: whole graph")
+    ] = 4
+
+    @field_validator("num_folds")
+    @classmethod
+    def _more_than_one_fold(cls, num_folds: int) -> int:
+        if num_folds == 1:
+            raise ValueError("a single fold would leave no graph; give 0 (learn from the whole graph) or at least 2")
+        return num_folds

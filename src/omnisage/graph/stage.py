@@ -1,10 +1,18 @@
-"""The `graph` stage: relations of the tables to pruned adjacency lists. Command: `omnisage graph`."""
+"""The `graph` stage: relations of the tables to pruned adjacency lists. Command: `omnisage graph`.
+
+Beside the whole graph it writes one graph per fold of pairs, without that fold: training learns the pairs of a fold
+with neighborhoods that do not know them, as held-out pairs will be met later.
+"""
 
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from omnisage.artifact import Manifest, Plan, begin, commit
 from omnisage.graph.build import Edges, write_graph
 from omnisage.graph.config import GraphConfig
+from omnisage.randomness import pair_hashes
 from omnisage.tables.artifact import open_tables
 
 
@@ -24,7 +32,27 @@ def run(config: GraphConfig, plan: Plan, out: Path, *, num_threads: int, tables:
         for name, relation in opened.relations.items()
     }
     partial = begin(out, plan)
-    counts = write_graph(
-        partial, relations, opened.num_entities, prune=config.prune, seed=plan.seed, num_threads=num_threads
-    )
+
+    def write(folder: Path, edges: dict[str, Edges]) -> dict[str, Any]:
+        folder.mkdir(exist_ok=True)
+        return write_graph(
+            folder, edges, opened.num_entities, prune=config.prune, seed=plan.seed, num_threads=num_threads
+        )
+
+    counts = write(partial, relations)
+    counts["folds"] = [
+        write(
+            partial / f"fold-{fold}",
+            {name: _without_fold(edges, fold, config.num_folds) for name, edges in relations.items()},
+        )
+        for fold in range(config.num_folds)
+    ]
     return commit(out, counts)
+
+
+def _without_fold(edges: Edges, fold: int, num_folds: int) -> Edges:
+    """The edges whose pair of entities is in another fold."""
+    hashes = pair_hashes(edges.source, edges.source_ids, edges.target, edges.target_ids)
+    kept = np.flatnonzero(hashes % np.uint64(num_folds) != fold)
+    weights = None if edges.weights is None else edges.weights[kept]
+    return Edges(edges.source, edges.target, edges.source_ids[kept], edges.target_ids[kept], weights)

@@ -74,7 +74,7 @@ class Walk:
         try:
             self._graph = _native.TypedGraph(list(self._num_entities.values()), adjacencies, num_threads=num_threads)
         except (ValueError, TypeError) as error:
-            raise OmnisageError(f"the graph is damaged: {error}; run `omnisage graph` again") from error
+            raise OmnisageError(f"the graph is damaged: {error}; run `omnisage graph --force`") from error
 
     def neighborhoods(self, entity_type: str, source_ids: ArrayLike, take: Mapping[str, int]) -> Neighborhoods:
         """The nearest entities of each source, never the source itself; equally near ones by id.
