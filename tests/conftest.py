@@ -8,6 +8,11 @@ import pytest
 from world import write_world
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # Ibis 12 still calls this method of DuckDB 2 by its old name.
+    config.addinivalue_line("filterwarnings", "ignore:fetch_arrow_table\\(\\) is deprecated:DeprecationWarning")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data sets that may not be redistributed; tests that need it are skipped without it."""

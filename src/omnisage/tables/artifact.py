@@ -186,10 +186,17 @@ def open_tables(folder: Path) -> Tables:
 
 def _check_columns(tables: Tables) -> None:
     """Parquet files are read when asked for, but that they are whole is known now."""
-    for entity_type in tables.num_entities:
+    for entity_type, num_entities in tables.num_entities.items():
         for file in ("ids", "names"):
-            path = tables.folder / "entities" / entity_type / f"{file}.parquet"
-            check_column(path, tables.num_entities[entity_type])
+            check_column(tables.folder / "entities" / entity_type / f"{file}.parquet", num_entities)
+        for name, feature in tables.features.get(entity_type, {}).items():
+            if isinstance(feature, CategoryArrays):
+                path = tables.folder / "features" / entity_type / name / "vocabulary.parquet"
+                check_column(path, feature.num_values)
+    for name, sequence in tables.sequences.items():
+        check_column(tables.folder / "sequences" / name / "users.parquet", sequence.num_users)
+        if sequence.num_actions:
+            check_column(tables.folder / "sequences" / name / "actions.parquet", sequence.num_actions)
     for part in ("validation", "test"):
         tables.held_out_pairs(part)
 
