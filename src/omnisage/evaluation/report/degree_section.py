@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from omnisage.evaluation.report.html import PALETTE, Section, escape, figure, grid, paragraph, table
+from omnisage.evaluation.report.html import PALETTE, Section, escape, figure, grid, paragraph, table, title
 
 
 def degree_section(counts: dict[str, Any]) -> Section:
@@ -16,7 +16,10 @@ def degree_section(counts: dict[str, Any]) -> Section:
         for name, relation in counts["relations"].items()
         for entity_type, kept in relation["kept"].items()
     ]
-    body = paragraph("Entities by their number of edges, over all relations, before and after pruning.")
+    body = paragraph(
+        "Entities by their number of edges, over all relations, before and after pruning. A bar reaches from its "
+        "degree to just below the next one's."
+    )
     body += grid([_histogram(entity_type, both) for entity_type, both in counts["degrees"].items()])
     if rows:
         body += "<h3>Edges kept in the lists of each type</h3>"
@@ -29,23 +32,17 @@ def _histogram(entity_type: str, both: dict[str, dict[str, list[int]]]) -> str:
         {
             "type": "bar",
             "name": name,
-            "x": _labels(both[name]["bounds"])[: len(both[name]["counts"])],
+            "x": [str(bound) for bound in both[name]["bounds"]],
             "y": both[name]["counts"],
             "marker": {"color": color},
         }
         for name, color in zip(("before", "after"), PALETTE, strict=False)
     ]
+    bounds = sorted({bound for histogram in both.values() for bound in histogram["bounds"]})
     layout = {
-        "title": {"text": escape(entity_type), "font": {"size": 14}},
-        "xaxis": {"title": {"text": "degree"}, "type": "category"},
+        "title": title(entity_type),
+        "xaxis": {"title": {"text": "degree, at least"}, "type": "category", "categoryarray": [str(b) for b in bounds]},
         "yaxis": {"title": {"text": "entities"}},
         "legend": {"x": 1, "xanchor": "right"},
     }
     return figure(traces, layout, height=290)
-
-
-def _labels(bounds: list[int]) -> list[str]:
-    """What each bin holds: a bin reaches from its bound to just before the next one."""
-    ends = [following - 1 for following in bounds[1:]]
-    labels = [str(low) if low == high else f"{low}-{high}" for low, high in zip(bounds, ends, strict=False)]
-    return [*labels, f"{bounds[-1]}+"]

@@ -49,23 +49,31 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, num_text_col
 
 def details(summary: str, body: str, *, is_open: bool = False) -> str:
     """A part that opens on a click."""
-    return f"<details{' open' if is_open else ''}><summary>{summary}</summary>{body}</details>"
+    state = " open" if is_open else ""
+    return f'<details{state}><summary>{summary}</summary><div class="inside">{body}</div></details>'
 
 
-def figure(data: Sequence[dict[str, Any]], layout: dict[str, Any], *, height: int) -> str:
+def figure(data: Sequence[dict[str, Any]], layout: dict[str, Any], *, height: int, zoomable: bool = False) -> str:
     """A Plotly figure, drawn by `page.js` when it comes into view.
 
     Args:
         data: Plotly traces.
         layout: Plotly layout; `page.js` adds the colors of the page.
         height: pixels.
+        zoomable: whether it has tools to zoom with.
     """
-    content = json.dumps({"data": list(data), "layout": {**layout, "height": height}}, allow_nan=False)
+    spec = {"data": list(data), "layout": {**layout, "height": height}, "zoomable": zoomable}
+    content = json.dumps(spec, allow_nan=False)
     content = content.replace("<", "\\u003c")  # no name can close the script element
     return (
         f'<div class="figure" style="height:{height}px"><script type="application/json">{content}</script>'
         '<div class="plot"></div></div>'
     )
+
+
+def title(text: str) -> dict[str, Any]:
+    """The title of a small figure, at its upper left."""
+    return {"text": escape(text), "font": {"size": 14}, "x": 0.02, "y": 0.98, "yanchor": "top"}
 
 
 def grid(bodies: Sequence[str]) -> str:

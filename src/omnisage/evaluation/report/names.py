@@ -14,7 +14,7 @@ class Names:
     """Names by type and dense id, read once per type.
 
     Example:
-        Names(tables, links).of("person", 17)  # "m.02vxxgs (Toy Story, Cars)"
+        Names(tables, links).of("person", 17)  # "m.02vxxgs (Toy Story; Cars; 3 more)"
     """
 
     def __init__(self, tables: Tables, links: Links) -> None:
@@ -29,8 +29,9 @@ class Names:
         name = self._names[entity_type][entity]
         if not self._only_id[entity_type][entity]:
             return name
-        linked = self._linked_names(entity_type, entity)
-        return f"{name} ({', '.join(linked)})" if linked else name
+        linked, num_more = self._linked_names(entity_type, entity)
+        more = f"; {num_more:,} more" if num_more else ""
+        return f"{name} ({'; '.join(linked)}{more})" if linked else name
 
     def of_all(self, entity_type: str, entities: Iterable[int]) -> list[str]:
         """What people read for several entities of a type."""
@@ -43,8 +44,8 @@ class Names:
             self._names[entity_type] = names
             self._only_id[entity_type] = [name == str(id_) for name, id_ in zip(names, ids, strict=True)]
 
-    def _linked_names(self, entity_type: str, entity: int) -> list[str]:
-        """Names of the best-connected partners that have one: those a reader most likely knows."""
+    def _linked_names(self, entity_type: str, entity: int) -> tuple[list[str], int]:
+        """Names of the best-connected partners that have one, as a reader most likely knows them; how many more."""
         indptr = self._links.matrix.indptr
         row = self._links.ranges[entity_type][0] + entity
         partners = self._links.matrix.indices[indptr[row] : indptr[row + 1]]
@@ -55,9 +56,7 @@ class Names:
             self._read(partner_type)
             if not self._only_id[partner_type][partner_id]:
                 found.append(self._names[partner_type][partner_id])
-            if len(found) == _NUM_LINKED:
-                break
-        return found
+        return found[:_NUM_LINKED], max(0, len(found) - _NUM_LINKED)
 
     def _entity(self, row: int) -> tuple[str, int]:
         for entity_type, (begin, end) in self._links.ranges.items():

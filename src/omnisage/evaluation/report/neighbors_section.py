@@ -19,11 +19,12 @@ def neighbors_section(results: RunResults, names: Names, links: Links) -> Sectio
         "The best-connected entities of each type, with the nearest of the same type and of every other. "
         '<span class="hit">Marked</span> ones are linked with it in the training graph; the others were only inferred.'
     )
-    types = list(results.embeddings.entities)
+    types = results.types
     for position, entity_type in enumerate(types):
         counts = overall_counts(results.tables, links, entity_type)
         examples = np.argsort(-counts, kind="stable")[: results.config.num_examples]
-        found = {other: _nearest(results, entity_type, examples, other) for other in types}
+        others = [entity_type, *(other for other in types if other != entity_type)]
+        found = {other: _nearest(results, entity_type, examples, other) for other in others}
         cards = [
             _card(names, entity_type, int(entity), {o: ids[row] for o, ids in found.items()}, links=links)
             for row, entity in enumerate(examples)
@@ -50,9 +51,12 @@ def _card(names: Names, entity_type: str, entity: int, nearest: dict[str, list[i
         if not ids:
             continue
         linked = set(links.partners(entity_type, entity, other_type).tolist())
-        entries = ""
-        for other, name in zip(ids, names.of_all(other_type, ids), strict=True):
-            text = f'<span class="hit">{escape(name)}</span>' if other in linked else escape(name)
-            entries += f"<li>{text}</li>"
-        items += f"<dt>{escape(other_type)}</dt><dd><ol>{entries}</ol></dd>"
+        entries = [
+            f'<span class="hit">{escape(name)}</span>' if other in linked else escape(name)
+            for other, name in zip(ids, names.of_all(other_type, ids), strict=True)
+        ]
+        if other_type == entity_type:
+            items += f"<dd><ol>{''.join(f'<li>{entry}</li>' for entry in entries)}</ol></dd>"
+        else:
+            items += f"<dt>{escape(other_type)}</dt><dd>{' &middot; '.join(entries)}</dd>"
     return f'<div class="card"><h4>{escape(names.of(entity_type, entity))}</h4><dl>{items}</dl></div>'

@@ -9,8 +9,9 @@
     full.paper_bgcolor = "rgba(0,0,0,0)";
     full.plot_bgcolor = "rgba(0,0,0,0)";
     full.font = { family: getComputedStyle(document.body).fontFamily, size: 12, color: color("--text") };
+    full.modebar = { bgcolor: "rgba(0,0,0,0)", color: color("--soft"), activecolor: color("--accent") };
     full.hoverlabel = { align: "left" };
-    full.margin = { l: 60, r: 16, t: layout.title ? 40 : 16, b: 44, ...layout.margin };
+    full.margin = { l: 60, r: 16, t: layout.title ? 44 : 16, b: 44, ...layout.margin };
     full.legend = { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, ...layout.legend };
     full.xaxis = { automargin: true, ...axis(), ...layout.xaxis };
     full.yaxis = { automargin: true, ...axis(), ...layout.yaxis };
@@ -18,8 +19,9 @@
   }
 
   function draw(figure) {
-    const { data, layout } = JSON.parse(figure.querySelector("script").textContent);
-    Plotly.react(figure.querySelector(".plot"), data, themed(layout), { displaylogo: false, responsive: true });
+    const { data, layout, zoomable } = JSON.parse(figure.querySelector("script").textContent);
+    const config = { displaylogo: false, displayModeBar: zoomable && "hover", scrollZoom: zoomable, responsive: true };
+    Plotly.react(figure.querySelector(".plot"), data, themed(layout), config);
     figure.dataset.drawn = "yes";
   }
 
@@ -30,5 +32,6 @@
   }, { rootMargin: "600px" });
   const figures = document.querySelectorAll(".figure");
   figures.forEach((figure) => seen.observe(figure));
+  window.addEventListener("beforeprint", () => figures.forEach(draw));
   dark.addEventListener("change", () => figures.forEach((figure) => figure.dataset.drawn && draw(figure)));
 })();

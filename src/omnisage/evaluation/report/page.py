@@ -65,7 +65,7 @@ def _page(sections: list[Section]) -> str:
 <main>
 {bodies}
 </main>
-<footer>Every number of this page is in metrics.json beside it.</footer>
+<footer>Every result on this page is in metrics.json beside it.</footer>
 <script>{(_HERE / "page.js").read_text(encoding="utf-8")}</script>
 </body>
 </html>

@@ -28,7 +28,7 @@ def projection_section(results: RunResults, names: Names) -> Section:
         "points are near in the embedding; distances between far ones mean little. Point at one for its name."
     )
     body += "<h3>By type</h3>" + _by_type(results, names)
-    main_type = _main_type(results)
+    main_type = results.main_type
     categories = first_category_feature(results.tables, main_type) if main_type else None
     if main_type and categories:
         body += f"<h3>{escape(main_type)}, by {escape(categories.feature)}</h3>"
@@ -77,7 +77,7 @@ def _single_thread() -> Generator[None]:
 
 
 def _by_type(results: RunResults, names: Names) -> str:
-    types = list(results.embeddings.entities)
+    types = results.types
     sizes = balanced_sizes([len(results.embeddings.entities[t]) for t in types], results.config.max_projected)
     drawn = {t: _draw(results, t, size) for t, size in zip(types, sizes, strict=True)}
     if sum(sizes) < _MIN_PROJECTED:
@@ -91,7 +91,7 @@ def _by_type(results: RunResults, names: Names) -> str:
         color = PALETTE[position % len(PALETTE)]
         traces.append(_trace(entity_type, points[begin:end], hover, color=color))
         begin = end
-    return figure(traces, _LAYOUT, height=640)
+    return figure(traces, _LAYOUT, height=680, zoomable=True)
 
 
 def _by_category(results: RunResults, names: Names, entity_type: str, categories: Categories) -> str:
@@ -109,21 +109,12 @@ def _by_category(results: RunResults, names: Names, entity_type: str, categories
             for name, entity in zip(names.of_all(entity_type, drawn[rows]), drawn[rows], strict=True)
         ]
         traces.append(_trace(group, points[rows], hover, color=PALETTE[position % len(PALETTE)]))
-    return figure(traces, _LAYOUT, height=640)
+    return figure(traces, _LAYOUT, height=680, zoomable=True)
 
 
 def _draw(results: RunResults, entity_type: str, size: int) -> NDArray[np.int64]:
     num_entities = len(results.embeddings.entities[entity_type])
     return np.sort(generator(results.seed, "projected", entity_type).permutation(num_entities)[:size])
-
-
-def _main_type(results: RunResults) -> str | None:
-    """The entity type of the sequence with most training events."""
-    sequences = results.tables.sequences
-    if not sequences:
-        return None
-    largest = max(sequences, key=lambda name: len(sequences[name].part("train").entities))
-    return sequences[largest].entity
 
 
 def _trace(name: str, points: Points, hover: list[str], *, color: str) -> dict[str, Any]:
@@ -143,7 +134,7 @@ _HIDDEN_AXIS = {"showgrid": False, "zeroline": False, "showticklabels": False, "
 _LAYOUT: dict[str, Any] = {
     "xaxis": _HIDDEN_AXIS,
     "yaxis": {**_HIDDEN_AXIS, "scaleanchor": "x"},
-    "legend": {"itemsizing": "constant"},
+    "legend": {"itemsizing": "constant", "y": -0.01, "yanchor": "top"},
     "hovermode": "closest",
-    "margin": {"l": 8, "r": 8, "b": 8},
+    "margin": {"l": 8, "r": 8, "b": 60},
 }

@@ -25,9 +25,11 @@ def results_section(evaluation: Evaluation) -> Section:
     for regime, title in _REGIMES.items():
         body += f"<h3>{title}: {metric}</h3>"
         body += _main_table(evaluation, regime, metric) + _bars(evaluation, regime, metric)
-    body += "<h3>Every metric</h3>"
-    for task, name in distinct_rows(evaluation.records):
-        body += details(escape(f"{TASKS[task]}: {name}"), _every_metric(evaluation.records, task, name))
+    every = [
+        f"<h3>{_label(task, name)}</h3>{_every_metric(evaluation.records, task, name)}"
+        for task, name in distinct_rows(evaluation.records)
+    ]
+    body += details("Every metric of every task", "".join(every))
     return Section("results", "Results", body)
 
 
@@ -38,10 +40,14 @@ def _main_table(evaluation: Evaluation, regime: str, metric: str) -> str:
         gains = by_method(evaluation.differences, task, name, regime=regime, metric=metric)
         baselines = [method for method in found if method != MODEL]
         strongest = max(baselines, key=lambda method: found[method].value)
-        row = [escape(f"{TASKS[task]}: {name}"), f"{found[MODEL].num_queries:,}", f"{found[MODEL].num_units:,}"]
+        row = [_label(task, name), f"{found[MODEL].num_queries:,}", f"{found[MODEL].num_units:,}"]
         row += [_cell(found.get(method), found) for method in METHODS]
         rows.append([*row, _gain(gains[f"{MODEL} - {strongest}"])])
-    return table(["task", "queries", "resampled", *METHODS.values(), "model - best baseline"], rows)
+    return table(["task", "queries", "averaged over", *METHODS.values(), "model - best baseline"], rows)
+
+
+def _label(task: str, name: str) -> str:
+    return escape(f"{TASKS[task]}: {name}".replace("->", "\u2192"))
 
 
 def _cell(record: Record | None, row: dict[str, Record]) -> str:
@@ -61,7 +67,7 @@ def _gain(record: Record) -> str:
 
 def _bars(evaluation: Evaluation, regime: str, metric: str) -> str:
     rows = distinct_rows(evaluation.records)
-    labels = [f"{TASKS[task]}: {name}" for task, name in rows]
+    labels = [_label(task, name) for task, name in rows]
     tables = [by_method(evaluation.records, task, name, regime=regime, metric=metric) for task, name in rows]
     traces = [
         {
@@ -69,7 +75,7 @@ def _bars(evaluation: Evaluation, regime: str, metric: str) -> str:
             "orientation": "h",
             "name": METHODS[method],
             "marker": {"color": color},
-            "y": [escape(label) for label, found in zip(labels, tables, strict=True) if method in found],
+            "y": [label for label, found in zip(labels, tables, strict=True) if method in found],
             "x": [found[method].value for found in tables if method in found],
             "error_x": {
                 "type": "data",
@@ -88,9 +94,9 @@ def _bars(evaluation: Evaluation, regime: str, metric: str) -> str:
         "barmode": "group",
         "bargap": 0.25,
         "xaxis": {"title": {"text": metric}, "rangemode": "tozero"},
-        "yaxis": {"autorange": "reversed", "categoryorder": "array", "categoryarray": [escape(x) for x in labels]},
+        "yaxis": {"autorange": "reversed", "categoryorder": "array", "categoryarray": labels},
     }
-    return figure(traces, layout, height=110 + 62 * len(rows))
+    return figure(traces, layout, height=110 + 44 * len(rows))
 
 
 def _every_metric(records: list[Record], task: str, name: str) -> str:
@@ -108,7 +114,7 @@ def _every_metric(records: list[Record], task: str, name: str) -> str:
             for method, label in METHODS.items()
             if method in columns[metrics[0]]
         ]
-        body += f"<h3>{title}</h3>" + table(["method", *metrics], rows)
+        body += paragraph(f"{title}:") + table(["method", *metrics], rows)
     return body
 
 

@@ -22,3 +22,17 @@ class RunResults:
     index: Index
     training_log: list[dict[str, float]]  # lines of metrics.jsonl
     evaluation: Evaluation
+
+    @property
+    def main_type(self) -> str | None:
+        """The entity type of the sequence with most training events, if there is a sequence."""
+        sequences = self.tables.sequences
+        if not sequences:
+            return None
+        largest = max(sequences, key=lambda name: len(sequences[name].part("train").entities))
+        return sequences[largest].entity
+
+    @property
+    def types(self) -> list[str]:
+        """All entity types, the main one first."""
+        return sorted(self.embeddings.entities, key=lambda entity_type: (entity_type != self.main_type, entity_type))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from omnisage.errors import OmnisageError
-from omnisage.evaluation.report.html import PALETTE, Section, escape, figure, grid, paragraph
+from omnisage.evaluation.report.html import PALETTE, Section, escape, figure, grid, paragraph, title
 
 
 def read_training_log(path: Path) -> list[dict[str, float]]:
@@ -60,12 +60,12 @@ def _curves(family: str, names: list[str], log: list[dict[str, float]]) -> str:
             }
         )
     layout = {
-        "title": {"text": escape(family), "font": {"size": 14}},
+        "title": title(family),
         "xaxis": {"title": {"text": "step"}},
         "showlegend": len(names) > 1,
-        "legend": {"y": -0.25, "yanchor": "top"},
+        "legend": {"y": -0.28, "yanchor": "top"},
     }
-    return figure(traces, layout, height=300 + 12 * len(names))
+    return figure(traces, layout, height=310 + 14 * len(names))
 
 
 def _cycled(num_colors: int) -> list[str]:

@@ -19,7 +19,7 @@ def users_section(results: RunResults, names: Names) -> Section:
     body = paragraph(
         "Test users drawn at random, each at one of their queries: the last things known of them, the first "
         f"{_NUM_SHOWN} recommendations (without what they had), and what came in the window after. "
-        '<span class="hit">Marked</span> ones stand in both lists.'
+        '<span class="hit">Marked</span> recommendations did come; marked arrivals were recommended.'
     )
     num_before = len(body)
     for name, sequence in results.tables.sequences.items():
