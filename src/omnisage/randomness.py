@@ -60,3 +60,23 @@ def hash_strings(texts: list[str], seed: int) -> NDArray[np.uint64]:
 def uniform(hashes: NDArray[np.uint64]) -> NDArray[np.float64]:
     """Hashes as numbers in [0, 1): the top 53 bits."""
     return (hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def pair_hashes(
+    source: str, source_ids: NDArray[np.uint32], target: str, target_ids: NDArray[np.uint32], seed: int = 0
+) -> NDArray[np.uint64]:
+    """Hash pairs of typed entities, the same for (a, b) and (b, a) and for every relation between them.
+
+    Args:
+        source, target: entity types.
+        source_ids, target_ids: [P] uint32 dense ids.
+
+    Returns:
+        [P] uint64.
+    """
+    with np.errstate(over="ignore"):
+        keys = [
+            splitmix64(np.uint64(derive_seed(seed, "entity", entity_type)) + ids.astype(np.uint64))
+            for entity_type, ids in ((source, source_ids), (target, target_ids))
+        ]
+        return splitmix64(keys[0] + keys[1])

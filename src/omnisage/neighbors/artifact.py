@@ -30,8 +30,11 @@ class TypeNeighbors:
     blocks: tuple[Block, ...]
 
 
-def open_neighbors(folder: Path) -> dict[str, TypeNeighbors]:
+def open_neighbors(folder: Path, *, fold: int | None = None) -> dict[str, TypeNeighbors]:
     """Open the artifact of the `neighbors` stage.
+
+    Args:
+        fold: instead of the neighborhoods in the whole graph, those in the graph without this fold of pairs.
 
     Returns:
         The neighborhoods of each entity type.
@@ -40,6 +43,7 @@ def open_neighbors(folder: Path) -> dict[str, TypeNeighbors]:
         OmnisageError: the stage has not finished there, or its files are damaged.
     """
     counts = read_manifest(folder, "neighbors").counts
+    folder = folder if fold is None else folder / f"fold-{fold}"
     return {entity_type: _open_type(folder / entity_type, described) for entity_type, described in counts.items()}
 
 

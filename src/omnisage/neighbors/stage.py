@@ -34,7 +34,18 @@ def run(config: NeighborsConfig, plan: Plan, out: Path, *, num_threads: int, gra
     opened = open_graph(graph)
     subsets = choose_subsets(config, opened)
     partial = begin(out, plan)
-    walks = _make_walks(config, opened, subsets, num_threads)
+    for fold in range(opened.num_folds):
+        without_fold = open_graph(graph, fold=fold)
+        _write_neighborhoods(partial / f"fold-{fold}", config, without_fold, subsets, num_threads)
+    return commit(out, _write_neighborhoods(partial, config, opened, subsets, num_threads))
+
+
+def _write_neighborhoods(
+    partial: Path, config: NeighborsConfig, graph: Graph, subsets: dict[str, list[Subset]], num_threads: int
+) -> dict[str, Any]:
+    """Write the neighborhoods in one graph; returns the counts of docs/formats.md."""
+    walks = _make_walks(config, graph, subsets, num_threads)
+    label = f" ({partial.name})" if partial.name.startswith("fold-") else ""
     counts: dict[str, Any] = {}
     for entity_type, chosen in subsets.items():
         blocks = lay_out(chosen)
@@ -44,17 +55,17 @@ def run(config: NeighborsConfig, plan: Plan, out: Path, *, num_threads: int, gra
         ]
         store = RangeStore(
             folder=partial / "ranges" / entity_type,
-            num_entities=opened.num_entities[entity_type],
+            num_entities=graph.num_entities[entity_type],
             range_size=config.range_size,
             width=max((block.end for of_subset in blocks for block in of_subset), default=0),
             num_subsets=len(chosen),
         )
-        _fill(store, entity_type, subset_walks)
+        _fill(store, entity_type, subset_walks, label)
         mass = store.join(partial / entity_type)
         described = [asdict(block) for of_subset in blocks for block in of_subset]
         counts[entity_type] = {"blocks": described, "mass": mass}
     shutil.rmtree(partial / "ranges", ignore_errors=True)
-    return commit(out, counts)
+    return counts
 
 
 def _make_walks(
@@ -68,9 +79,9 @@ def _make_walks(
     }
 
 
-def _fill(store: RangeStore, entity_type: str, subset_walks: list[SubsetWalk]) -> None:
+def _fill(store: RangeStore, entity_type: str, subset_walks: list[SubsetWalk], label: str) -> None:
     """Compute the ranges that are not there yet."""
-    with track(f"neighbors of {entity_type}", total=store.num_entities, unit="entities") as advance:
+    with track(f"neighbors of {entity_type}{label}", total=store.num_entities, unit="entities") as advance:
         for begin_id, end_id in store.ranges():
             if store.is_done(begin_id, end_id):
                 advance(end_id - begin_id)

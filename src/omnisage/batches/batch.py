@@ -1,0 +1,116 @@
+"""What a training step reads: plain dataclasses of tensors, checked by how they are built.
+
+Shapes: U unique entities of a type, A anchors of all types, B anchors of one type (or users), K neighbor slots,
+L events, P positives, C candidates.
+"""
+
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Moved = TypeVar("Moved")
+
+
+@dataclass(frozen=True)
+class Bags:
+    """A list of values for each of U entities: values `offsets[i]:offsets[i+1]` belong to entity i."""
+
+    values: Tensor  # [n] int64: category indices, or 64-bit n-gram hashes seen as signed
+    offsets: Tensor  # [U+1] int64
+
+
+RawFeature = Bags | Tensor  # a tensor is [U, size] float32, for numbers and vectors
+RawFeatures = dict[str, RawFeature]  # by feature name
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """The entities of one type to embed, and their neighbors."""
+
+    rows_B: Tensor  # int64, the anchors among the unique entities of their own type
+    neighbors_BK: Tensor  # int64, rows among the unique entities of all types, in `EntityBatch` order
+    log_weights_BK: Tensor  # float32, scaled log(1 + weight)
+    present_BK: Tensor  # bool
+
+
+@dataclass(frozen=True)
+class EntityBatch:
+    """A batch as a set of unique entities: each is looked up and projected once, then addressed by row."""
+
+    features: dict[str, RawFeatures]  # every type, of its unique entities (anchors and neighbors)
+    anchors: dict[str, Anchors]  # the types that have anchors
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """All that the positives of one entity type are scored against: distinct entities, so none is counted twice."""
+
+    ids: NDArray[np.uint32]  # [C], rising
+    rows_C: Tensor  # int64, among the A anchors
+    random_share: float  # probability that an entity is among the random ones
+    num_positives: int  # how many positives of this type the step draws
+    positives: NDArray[np.uint32]  # [num_positives], with repetitions: what the stream of positives saw
+
+
+@dataclass(frozen=True)
+class PairRows:
+    """Positives of the entity-entity task with one target type."""
+
+    queries_P: Tensor  # int64, among the A anchors
+    columns_P: Tensor  # int64, the positive among the candidates of its type
+
+
+@dataclass(frozen=True)
+class SequenceRows:
+    """Users of one sequence. A user's row i knows the first i events."""
+
+    events_BL: Tensor  # int64, among the A anchors; 0 after the last event
+    actions_BL: Tensor | None  # int64
+    next_queries_P: Tensor  # int64, b * (L + 1) + i
+    next_columns_P: Tensor  # int64, event i among the candidates
+    future_queries_P: Tensor
+    future_columns_P: Tensor
+
+
+@dataclass(frozen=True)
+class FeatureRows:
+    """Entities of one type whose raw features are queries; each looks for itself, or for an entity it is near to."""
+
+    owners_P: Tensor  # int64, among the unique entities of their type: whose features are the queries
+    columns_P: Tensor  # int64, the entity to find, among the candidates of the target type
+    target: str
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """One training step."""
+
+    step: int
+    entities: EntityBatch
+    candidates: dict[str, Candidates]  # by target type
+    pairs: dict[str, PairRows]  # by target type
+    sequences: dict[str, SequenceRows]  # by sequence
+    features: dict[str, list[FeatureRows]]  # by the owners' type
+
+
+def to_device(batch: Moved, device: torch.device) -> Moved:
+    """The same batch with every tensor on `device`."""
+    if device.type == "cpu":
+        return batch
+    return _move(batch, device)
+
+
+def _move(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, dict):
+        return {key: _move(item, device) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_move(item, device) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return type(value)(**{f.name: _move(getattr(value, f.name), device) for f in fields(value)})
+    return value

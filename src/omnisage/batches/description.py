@@ -1,0 +1,43 @@
+"""What a model is built for: entity types, their features and neighborhoods, and the sequences."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+LOG_DEGREE = "log_degree"
+
+
+@dataclass(frozen=True)
+class FeatureDescription:
+    """One feature: its kind, and how many values (category) or numbers (number, vector) it has."""
+
+    kind: str  # text, number, category, vector
+    size: int  # category: vocabulary; vector: width + 1 and number: 2, the last says "present"; text: 0
+
+
+@dataclass(frozen=True)
+class TypeDescription:
+    """One entity type: its features in order, and the number of its neighbor slots."""
+
+    features: dict[str, FeatureDescription]
+    num_slots: int
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """Everything, beside the config, that fixes the shapes of the weights. Stored as `model.json`."""
+
+    types: dict[str, TypeDescription]
+    sequences: dict[str, int]  # name -> number of actions, 0 without actions
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(stored: dict[str, Any]) -> "ModelDescription":
+        types = {
+            name: TypeDescription(
+                {f: FeatureDescription(**d) for f, d in stored_type["features"].items()}, stored_type["num_slots"]
+            )
+            for name, stored_type in stored["types"].items()
+        }
+        return ModelDescription(types, dict(stored["sequences"]))

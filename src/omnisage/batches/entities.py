@@ -1,0 +1,102 @@
+"""A batch as a set of unique entities (design: the fast path of the model).
+
+Anchors and their neighbors are deduplicated per type, so that features are gathered and projected once however often an
+entity stands in the batch; anchors and neighbor slots then point to rows.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from omnisage.batches.batch import Anchors, EntityBatch
+from omnisage.batches.description import ModelDescription, TypeDescription
+from omnisage.batches.features import describe_features, gather_features
+from omnisage.neighbors.artifact import Block, TypeNeighbors
+from omnisage.tables.artifact import FeatureArrays
+
+EMPTY = np.uint32(0xFFFFFFFF)
+Ids = NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class EntitySource:
+    """Where batches come from: features and neighborhoods of all entities, memory-mapped."""
+
+    num_entities: dict[str, int]
+    features: dict[str, dict[str, FeatureArrays]]
+    degrees: dict[str, Ids]  # [N] per type
+    neighbors: dict[str, TypeNeighbors]
+    eps: float  # of the forward push: a weight of w is w / eps visits of its budget
+
+
+def describe_model(source: EntitySource, sequences: dict[str, int]) -> ModelDescription:
+    """What a model for these entities, and sequences with so many actions, looks like."""
+    types = {
+        entity_type: TypeDescription(
+            describe_features(source.features[entity_type]), source.neighbors[entity_type].ids.shape[1]
+        )
+        for entity_type in source.num_entities
+    }
+    return ModelDescription(types, sequences)
+
+
+def build_entity_batch(source: EntitySource, anchors: dict[str, Ids]) -> tuple[EntityBatch, dict[str, Ids]]:
+    """Gather what the embedders need for some entities.
+
+    Args:
+        source: features and neighborhoods.
+        anchors: by type, the ids to embed, distinct.
+
+    Returns:
+        The batch, anchors in the order given; and each type's unique entities (anchors and neighbors), rising.
+    """
+    slots = {t: np.ascontiguousarray(source.neighbors[t].ids[ids]) for t, ids in anchors.items()}
+    unique = {t: _unique_ids(t, source, anchors, slots) for t in source.num_entities}
+    firsts = dict(zip(unique, np.cumsum([0, *(len(ids) for ids in unique.values())])[:-1], strict=True))
+    batch = EntityBatch(
+        features={t: gather_features(source.features[t], source.degrees[t], ids) for t, ids in unique.items()},
+        anchors={t: _build_anchors(source, t, ids, slots[t], unique, firsts) for t, ids in anchors.items()},
+    )
+    return batch, unique
+
+
+def _unique_ids(entity_type: str, source: EntitySource, anchors: dict[str, Ids], slots: dict[str, Ids]) -> Ids:
+    found = [anchors[entity_type]] if entity_type in anchors else []
+    for anchor_type, ids_BK in slots.items():
+        found += [
+            ids_BK[:, block.begin : block.end].ravel()
+            for block in source.neighbors[anchor_type].blocks
+            if block.type == entity_type
+        ]
+    unique = np.unique(np.concatenate(found)) if found else np.empty(0, np.uint32)
+    return unique[:-1] if len(unique) and unique[-1] == EMPTY else unique
+
+
+def _build_anchors(
+    source: EntitySource,
+    entity_type: str,
+    ids_B: Ids,
+    slots_BK: Ids,
+    unique: dict[str, Ids],
+    firsts: dict[str, int],
+) -> Anchors:
+    rows_BK = np.zeros(slots_BK.shape, np.int64)
+    present_BK = slots_BK != EMPTY
+    for block in source.neighbors[entity_type].blocks:
+        rows_BK[:, block.begin : block.end] = _rows_of_block(block, slots_BK, unique, firsts)
+    weights_BK = np.asarray(source.neighbors[entity_type].weights[ids_B])
+    # In [0, 1]: the log of the visits that a budget of 1 / eps steps would pay this neighbor.
+    log_weights_BK = np.log1p(weights_BK / source.eps) / np.log1p(1 / source.eps)
+    return Anchors(
+        rows_B=torch.from_numpy(np.searchsorted(unique[entity_type], ids_B)),
+        neighbors_BK=torch.from_numpy(np.where(present_BK, rows_BK, 0)),
+        log_weights_BK=torch.from_numpy(log_weights_BK.astype(np.float32)),
+        present_BK=torch.from_numpy(present_BK),
+    )
+
+
+def _rows_of_block(block: Block, slots_BK: Ids, unique: dict[str, Ids], firsts: dict[str, int]) -> NDArray[np.int64]:
+    ids = slots_BK[:, block.begin : block.end]
+    return firsts[block.type] + np.searchsorted(unique[block.type], ids)

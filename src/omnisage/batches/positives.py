@@ -1,0 +1,133 @@
+"""What a training step learns from: positives drawn as a function of (seed, step), for pairs and for sequences.
+
+Pairs come from relations, in both directions, and from pair logs. Each pair has a fold; the step of fold f draws
+pairs of fold f and embeds entities with neighborhoods from which fold f is absent, so that no pair is in
+the input of the step that learns it (peers call this removing target edges, reverse edges included).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omnisage.randomness import generator, pair_hashes
+from omnisage.tables.artifact import SequencePart, Tables
+
+Ids = NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class PairGroup:
+    """Positives of one kind and fold: query `sources[i]` finds `targets[i]`."""
+
+    source: str
+    target: str
+    source_ids: Ids  # [P]
+    target_ids: Ids  # [P]
+    share: float  # of the batch's pairs, relative to the other groups of the fold
+
+
+@dataclass(frozen=True)
+class SequenceData:
+    """The training part of one sequence, and where every event's future ends."""
+
+    entity: str
+    part: SequencePart
+    future_ends: NDArray[np.int64]  # [e], first event of the same user more than `future_s` after event i
+
+
+def pair_groups(tables: Tables, num_folds: int) -> list[list[PairGroup]]:
+    """All training pairs by fold; without folds, one list with every pair.
+
+    The share of a group is its weight times the root of its number of pairs, so that large relations do not drown small
+    ones. A relation made from a pair log is not drawn from twice.
+    """
+    groups: list[list[PairGroup]] = [[] for _ in range(max(num_folds, 1))]
+    for name, relation in tables.relations.items():
+        if name in tables.pairs or len(relation.source_ids) == 0:
+            continue
+        directed = [
+            (relation.source, relation.target, relation.source_ids, relation.target_ids),
+            (relation.target, relation.source, relation.target_ids, relation.source_ids),
+        ]
+        for direction in directed:
+            _add_by_fold(groups, *direction, weight=1.0)
+    for log in tables.pairs.values():
+        _add_by_fold(groups, log.source, log.target, np.asarray(log.source_ids), np.asarray(log.target_ids), log.weight)
+    return groups
+
+
+def _add_by_fold(
+    groups: list[list[PairGroup]], source: str, target: str, source_ids: Ids, target_ids: Ids, weight: float
+) -> None:
+    folds = pair_hashes(source, source_ids, target, target_ids) % np.uint64(len(groups))
+    for fold, fold_groups in enumerate(groups):
+        chosen = np.flatnonzero(folds == fold)
+        if len(chosen):
+            share = weight * len(chosen) ** 0.5
+            fold_groups.append(PairGroup(source, target, source_ids[chosen], target_ids[chosen], share))
+
+
+def draw_pairs(groups: list[PairGroup], num_pairs: int, seed: int, step: int) -> list[tuple[str, str, Ids, Ids]]:
+    """Draw a batch's pairs: (source type, target type, source ids, target ids) per group that is drawn from."""
+    rng = generator(seed, "pairs", step)
+    shares = np.array([group.share for group in groups])
+    sizes = rng.multinomial(num_pairs, shares / shares.sum())
+    drawn: list[tuple[str, str, Ids, Ids]] = []
+    for group, size in zip(groups, sizes, strict=True):
+        rows = rng.integers(len(group.source_ids), size=size)
+        if size:
+            drawn.append((group.source, group.target, group.source_ids[rows], group.target_ids[rows]))
+    return drawn
+
+
+def sequence_data(entity: str, part: SequencePart, future_s: int) -> SequenceData:
+    """Prepare a sequence's training part: users without events are of no use, futures are found once."""
+    lengths = np.diff(part.indptr.astype(np.int64))
+    times = part.times.astype(np.int64)
+    users = np.repeat(np.arange(len(lengths)), lengths)
+    span = int(times.max() - times.min()) + future_s + 1 if len(times) else 1
+    keys = users * span + (times - (times.min() if len(times) else 0))
+    ends = np.searchsorted(keys, keys + future_s, side="right")
+    return SequenceData(entity, part, np.minimum(ends, part.indptr[1:].astype(np.int64)[users]))
+
+
+@dataclass(frozen=True)
+class DrawnSequences:
+    """Crops of some users' events. B users, L events, P positives; an event's flat place is b * L + i."""
+
+    event_ids_BL: Ids
+    actions_BL: NDArray[np.int64] | None
+    present_BL: NDArray[np.bool_]
+    future_ids_BL: Ids  # at i: an entity from the future of event i; meaningless where `has_future_BL` is False
+    has_future_BL: NDArray[np.bool_]
+
+
+def draw_sequences(data: SequenceData, num_users: int, max_length: int, seed: int, step: int) -> DrawnSequences:
+    """Draw users without replacement, and of each at most `max_length` consecutive events.
+
+    The future of event i is an entity drawn uniformly from the events after it within `future_s`, whether
+    they are in the crop or not (OmniSage Eq. 5, dense as in PinnerFormer §3.4).
+    """
+    rng = generator(seed, "sequences", step)
+    indptr = data.part.indptr.astype(np.int64)
+    candidates = np.flatnonzero(np.diff(indptr) > 0)
+    users = rng.choice(candidates, size=min(num_users, len(candidates)), replace=False)
+    begins, ends = indptr[users], indptr[users + 1]
+    slack = np.maximum(ends - begins - max_length, 0)
+    begins = begins + (rng.random(len(users)) * (slack + 1)).astype(np.int64)
+    lengths = np.minimum(ends - begins, max_length)
+    places_BL = begins[:, None] + np.arange(lengths.max(initial=1))
+    present_BL = places_BL < (begins + lengths)[:, None]
+    places_BL = np.where(present_BL, places_BL, begins[:, None])
+    futures_BL = data.future_ends[places_BL] - places_BL - 1
+    drawn_BL = places_BL + 1 + (rng.random(places_BL.shape) * futures_BL).astype(np.int64)
+    has_future_BL = present_BL & (futures_BL > 0)
+    entities, actions = data.part.entities, data.part.actions
+    return DrawnSequences(
+        entities[places_BL],
+        None if actions is None else actions[places_BL].astype(np.int64),
+        present_BL,
+        entities[np.where(has_future_BL, drawn_BL, places_BL)],
+        has_future_BL,
+    )

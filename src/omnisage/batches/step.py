@@ -1,0 +1,178 @@
+"""One training step's batch, as a function of (seed, step): what a resumed run draws is what it would have drawn."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from omnisage.batches.batch import Candidates, FeatureRows, PairRows, SequenceRows, StepBatch
+from omnisage.batches.entities import EMPTY, EntitySource, build_entity_batch
+from omnisage.batches.positives import (
+    DrawnSequences,
+    PairGroup,
+    SequenceData,
+    draw_pairs,
+    draw_sequences,
+)
+from omnisage.randomness import generator
+
+Ids = NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class BatchSizes:
+    """How much a step draws."""
+
+    num_pairs: int
+    num_users: int
+    max_length: int
+    num_random: int  # random entities per target type
+    num_feature_entities: int  # entities per target type in the entity-feature task, 0 without it
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All that steps are drawn from; fold f's pairs go with fold f's neighborhoods."""
+
+    sources: list[EntitySource]
+    groups: list[list[PairGroup]]
+    sequences: dict[str, SequenceData]
+    sizes: BatchSizes
+    seed: int
+
+
+class _Rows:
+    """Where an entity stands: its row among the anchors, and its column among the candidates of its type."""
+
+    def __init__(self, anchors: dict[str, Ids], candidates: dict[str, Ids]):
+        self.anchors = anchors
+        self.candidates = candidates
+        self.firsts = dict(zip(anchors, np.cumsum([0, *map(len, anchors.values())])[:-1], strict=True))
+
+    def anchor(self, entity_type: str, ids: Ids) -> torch.Tensor:
+        return torch.from_numpy(self.firsts[entity_type] + np.searchsorted(self.anchors[entity_type], ids))
+
+    def column(self, entity_type: str, ids: Ids) -> torch.Tensor:
+        return torch.from_numpy(np.searchsorted(self.candidates[entity_type], ids))
+
+
+def draw_step(data: TrainingData, step: int) -> StepBatch:
+    """Draw the batch of one step."""
+    fold = step % len(data.sources)
+    source, sizes = data.sources[fold], data.sizes
+    pairs = draw_pairs(data.groups[fold], sizes.num_pairs, data.seed, step) if data.groups[fold] else []
+    sequences = {
+        name: draw_sequences(sequence, sizes.num_users, sizes.max_length, data.seed, step)
+        for name, sequence in data.sequences.items()
+    }
+    positives = _positives(data, pairs, sequences)
+    random_ids = {t: _random_ids(source.num_entities[t], sizes.num_random, data.seed, step, t) for t in positives}
+    candidates = {t: np.union1d(positives[t], random_ids[t]) for t in positives}
+
+    anchors = dict(candidates)
+    for source_type, _, source_ids, _ in pairs:
+        anchors[source_type] = np.union1d(anchors.get(source_type, source_ids[:0]), source_ids)
+    rows = _Rows(anchors, candidates)
+    entities, unique = build_entity_batch(source, anchors)
+    return StepBatch(
+        step=step,
+        entities=entities,
+        candidates={
+            t: Candidates(
+                ids,
+                rows.anchor(t, ids),
+                _random_share(source.num_entities[t], sizes.num_random),
+                len(positives[t]),
+                positives[t],
+            )
+            for t, ids in candidates.items()
+        },
+        pairs=_pair_rows(pairs, rows),
+        sequences={name: _sequence_rows(data.sequences[name].entity, drawn, rows) for name, drawn in sequences.items()},
+        features=_feature_rows(data, source, unique, rows, step),
+    )
+
+
+def _positives(
+    data: TrainingData, pairs: list[tuple[str, str, Ids, Ids]], sequences: dict[str, DrawnSequences]
+) -> dict[str, Ids]:
+    found: dict[str, list[Ids]] = {}
+    for _, target, _, target_ids in pairs:
+        found.setdefault(target, []).append(target_ids)
+    for name, drawn in sequences.items():
+        found.setdefault(data.sequences[name].entity, []).extend(
+            [drawn.event_ids_BL[drawn.present_BL], drawn.future_ids_BL[drawn.has_future_BL]]
+        )
+    return {t: np.concatenate(ids) for t, ids in found.items()}
+
+
+def _random_ids(num_entities: int, num_random: int, seed: int, step: int, entity_type: str) -> Ids:
+    if num_random >= num_entities:
+        return np.arange(num_entities, dtype=np.uint32)
+    drawn = generator(seed, "random negatives", entity_type, step).integers(num_entities, size=num_random)
+    return np.unique(drawn).astype(np.uint32)
+
+
+def _random_share(num_entities: int, num_random: int) -> float:
+    """The probability that an entity is among the random ones of a step."""
+    return 1.0 if num_random >= num_entities else 1.0 - (1.0 - 1.0 / num_entities) ** num_random
+
+
+def _pair_rows(pairs: list[tuple[str, str, Ids, Ids]], rows: _Rows) -> dict[str, PairRows]:
+    queries: dict[str, list[torch.Tensor]] = {}
+    columns: dict[str, list[torch.Tensor]] = {}
+    for source_type, target, source_ids, target_ids in pairs:
+        queries.setdefault(target, []).append(rows.anchor(source_type, source_ids))
+        columns.setdefault(target, []).append(rows.column(target, target_ids))
+    return {t: PairRows(torch.cat(queries[t]), torch.cat(columns[t])) for t in queries}
+
+
+def _sequence_rows(entity_type: str, drawn: DrawnSequences, rows: _Rows) -> SequenceRows:
+    present_BL = drawn.present_BL
+    num_users, length = present_BL.shape
+    # Row i of a user knows i events: it looks for event i, and, knowing event i - 1 last, for a future of event i - 1.
+    before_BL = np.arange(num_users)[:, None] * (length + 1) + np.arange(length)
+    events_BL = np.where(present_BL, rows.anchor(entity_type, drawn.event_ids_BL).numpy(), 0)
+    return SequenceRows(
+        events_BL=torch.from_numpy(events_BL),
+        actions_BL=None if drawn.actions_BL is None else torch.from_numpy(drawn.actions_BL),
+        next_queries_P=torch.from_numpy(before_BL[present_BL]),
+        next_columns_P=rows.column(entity_type, drawn.event_ids_BL[present_BL]),
+        future_queries_P=torch.from_numpy((before_BL + 1)[drawn.has_future_BL]),
+        future_columns_P=rows.column(entity_type, drawn.future_ids_BL[drawn.has_future_BL]),
+    )
+
+
+def _feature_rows(
+    data: TrainingData, source: EntitySource, unique: dict[str, Ids], rows: _Rows, step: int
+) -> dict[str, list[FeatureRows]]:
+    """For some candidates of each type: their own raw features, and those of one random neighbor each."""
+    found: dict[str, list[FeatureRows]] = {}
+    if not data.sizes.num_feature_entities:
+        return found
+    for target, ids in rows.candidates.items():
+        rng = generator(data.seed, "features", target, step)
+        chosen = np.sort(rng.choice(ids, size=min(len(ids), data.sizes.num_feature_entities), replace=False))
+        columns = rows.column(target, chosen)
+        owners = torch.from_numpy(np.searchsorted(unique[target], chosen))
+        found.setdefault(target, []).append(FeatureRows(owners, columns, target))
+
+        slots_BK = source.neighbors[target].ids[chosen]
+        picks_B = _pick_slots(slots_BK != EMPTY, rng)
+        for block in source.neighbors[target].blocks:
+            here = np.flatnonzero((picks_B >= block.begin) & (picks_B < block.end))
+            if len(here):
+                owners = np.searchsorted(unique[block.type], slots_BK[here, picks_B[here]])
+                found.setdefault(block.type, []).append(
+                    FeatureRows(torch.from_numpy(owners), columns[torch.from_numpy(here)], target)
+                )
+    return found
+
+
+def _pick_slots(present_BK: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:
+    """A random present slot per row; -1 for rows without any."""
+    if present_BK.shape[1] == 0:
+        return np.full(len(present_BK), -1)
+    keys_BK = np.where(present_BK, rng.random(present_BK.shape), -1.0)
+    return np.where(present_BK.any(axis=1), keys_BK.argmax(axis=1), -1)

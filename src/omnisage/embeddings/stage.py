@@ -1,0 +1,157 @@
+"""The `embeddings` stage: a vector for every entity and every user (OmniSage §3.4). Command: `omnisage embeddings`.
+
+Reads `tables`, `graph`, `neighbors` and the weights of `training`. Entities without any neighbor are embedded from
+their own features. A killed run goes on at the first file that is missing. Users at the evaluation queries and
+encoded raw features are written for the evaluation.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+
+from omnisage.artifact import Manifest, Plan, begin, commit
+from omnisage.batches.batch import Bags, RawFeature, to_device
+from omnisage.batches.entities import EntitySource, build_entity_batch
+from omnisage.model.inference import Vectors, embed_entities, embed_users
+from omnisage.progress import track
+from omnisage.randomness import generator
+from omnisage.schema import NoConfig
+from omnisage.tables.artifact import SequencePart, Tables, open_tables
+from omnisage.training.artifact import Trained, open_source, open_trained
+
+_MAX_FEATURE_QUERIES = 2000  # per entity type, in the evaluation of the entity-feature task
+
+
+def run(
+    config: NoConfig,  # noqa: ARG001 - every stage is called alike
+    plan: Plan,
+    out: Path,
+    *,
+    num_threads: int,
+    tables: Path,
+    graph: Path,
+    neighbors: Path,
+    training: Path,
+) -> Manifest:
+    """Embed everything.
+
+    Raises:
+        OmnisageError: an input that is missing or damaged.
+    """
+    if num_threads:
+        torch.set_num_threads(num_threads)
+    opened = open_tables(tables)
+    source = open_source(opened, graph, neighbors)
+    trained = open_trained(training)
+    partial = begin(out, plan)
+    entities = {t: _write_entities(partial, t, opened, source, trained) for t in opened.num_entities}
+    users = {
+        name: _write_users(partial, name, opened, entities[opened.sequences[name].entity], trained)
+        for name in trained.model.sequences
+    }
+    for entity_type in opened.num_entities:
+        _write_feature_queries(partial, entity_type, source, trained, plan.seed)
+    counts = {
+        "entities": {t: len(vectors) for t, vectors in entities.items()},
+        "users": users,
+        "dim": trained.config.embedding_dim,
+    }
+    return commit(out, counts)
+
+
+def _write_entities(partial: Path, entity_type: str, tables: Tables, source: EntitySource, trained: Trained) -> Vectors:
+    path = partial / "entities" / f"{entity_type}.npy"
+    num_entities = tables.num_entities[entity_type]
+    if not path.exists():
+        with track(f"embeddings of {entity_type}", total=num_entities, unit="entities") as advance:
+            vectors = embed_entities(
+                trained.model.embedders,
+                source,
+                entity_type,
+                begin=0,
+                end=num_entities,
+                device=trained.device,
+                advance=advance,
+            )
+        _write_parquet(path.with_suffix(".parquet"), tables.ids(entity_type), vectors)
+        _write_array(path, vectors)
+    return np.load(path, mmap_mode="r")
+
+
+def _write_users(partial: Path, name: str, tables: Tables, entities_NE: Vectors, trained: Trained) -> int:
+    """Users after their last event, and users at the evaluation queries; returns the number of users."""
+    sequence = tables.sequences[name]
+
+    def embed(part: SequencePart, queries: NDArray[np.uint32], advance: Callable[[int], None]) -> Vectors:
+        return embed_users(
+            trained.model.sequences[name],
+            entities_NE,
+            part,
+            queries,
+            max_length=trained.config.sequence.max_length,
+            device=trained.device,
+            advance=advance,
+        )
+
+    path = partial / "users" / f"{name}.npy"
+    if not path.exists():
+        whole = sequence.part("all")
+        lengths = np.diff(whole.indptr.astype(np.int64))
+        queries = np.stack([np.arange(len(lengths)), lengths], axis=1).astype(np.uint32)
+        with track(f"embeddings of {name}", total=len(queries), unit="users") as advance:
+            vectors = embed(whole, queries, advance)
+        _write_parquet(path.with_suffix(".parquet"), tables.user_ids(name), vectors)
+        _write_array(path, vectors)
+    for part_name in ("validation", "test"):
+        part = sequence.part(part_name)
+        queries_path = partial / "queries" / name / f"{part_name}.npy"
+        if part.queries is not None and not queries_path.exists():
+            with track(f"{part_name} queries of {name}", total=len(part.queries), unit="queries") as advance:
+                _write_array(queries_path, embed(part, part.queries, advance))
+    return sequence.num_users
+
+
+@torch.no_grad()
+def _write_feature_queries(partial: Path, entity_type: str, source: EntitySource, trained: Trained, seed: int) -> None:
+    """Encode the raw features of some entities; those that miss a feature ask no query with it."""
+    if trained.entity_feature is None:
+        return
+    num_entities = source.num_entities[entity_type]
+    size = min(num_entities, _MAX_FEATURE_QUERIES)
+    ids = np.sort(generator(seed, "feature queries", entity_type).choice(num_entities, size, replace=False))
+    batch, unique = build_entity_batch(source, {entity_type: ids.astype(np.uint32)})
+    raw = to_device(batch.features[entity_type], trained.device)
+    vectors = trained.model.embedders.feature_encoders[entity_type].vectors(raw)
+    rows = np.searchsorted(unique[entity_type], ids)
+    for feature in source.features[entity_type]:
+        present = _is_present(batch.features[entity_type][feature])[rows]
+        encoded = trained.entity_feature.encode(entity_type, feature, vectors[feature][rows[present]])
+        path = partial / "features" / entity_type / f"{feature}.npy"
+        _write_array(path, encoded.cpu().numpy())
+        _write_array(path.with_suffix(".ids.npy"), ids[present].astype(np.uint32))
+
+
+def _is_present(raw: RawFeature) -> NDArray[np.bool_]:
+    if isinstance(raw, Bags):
+        return (raw.offsets[1:] > raw.offsets[:-1]).numpy()
+    return (raw[:, -1] > 0).numpy()
+
+
+def _write_array(path: Path, values: NDArray[np.float32] | NDArray[np.uint32]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        np.save(file, np.ascontiguousarray(values))
+    temporary.rename(path)
+
+
+def _write_parquet(path: Path, ids: pa.Array, vectors: Vectors) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    flat = pa.array(np.ascontiguousarray(vectors).ravel())
+    embeddings = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+    pq.write_table(pa.table({"id": ids, "embedding": embeddings}), path)

@@ -1,0 +1,48 @@
+"""All embedders together: a batch of unique entities in, one embedding per anchor out (OmniSage §3.2)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from omnisage.batches.batch import EntityBatch
+from omnisage.batches.description import ModelDescription
+from omnisage.model.config import ModelConfig
+from omnisage.model.encoder import EntityEncoder
+from omnisage.model.features import FeatureEncoder
+from omnisage.model.modules import Modules
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What the embedders give back for an `EntityBatch`."""
+
+    embeddings: Tensor  # [A, E], anchors of all types, in the order of `EntityBatch.anchors`
+    vectors: dict[str, dict[str, Tensor]]  # by type and feature, [U, V]: raw features after look-up
+
+
+class EntityEmbedders(nn.Module):
+    """One feature encoder and one entity encoder per entity type."""
+
+    def __init__(self, description: ModelDescription, config: ModelConfig):
+        super().__init__()
+        self.feature_encoders = Modules({t: FeatureEncoder(d, config) for t, d in description.types.items()})
+        self.entity_encoders = Modules(
+            {t: EntityEncoder(len(d.features), d.num_slots, config) for t, d in description.types.items()}
+        )
+
+    def forward(self, batch: EntityBatch) -> Embedded:
+        """Embed all anchors of a batch."""
+        vectors = {t: self.feature_encoders[t].vectors(raw) for t, raw in batch.features.items()}
+        tokens_UD = torch.cat([self.feature_encoders[t].neighbor_tokens(v) for t, v in vectors.items()])
+        embeddings = [
+            self.entity_encoders[t](
+                self.feature_encoders[t].own_tokens(vectors[t], anchors.rows_B),
+                tokens_UD,
+                anchors.neighbors_BK,
+                anchors.log_weights_BK,
+                anchors.present_BK,
+            )
+            for t, anchors in batch.anchors.items()
+        ]
+        return Embedded(torch.cat(embeddings), vectors)

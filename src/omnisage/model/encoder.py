@@ -1,0 +1,139 @@
+"""An entity from its own features and its neighbors: one transformer encoder per entity type (OmniSage §3.2).
+
+The sequence is [CLS], a token per own feature, a token per neighbor. Only CLS is read. With one layer its query does
+not depend on the input, so the layer collapses exactly: a thin matrix product gives every score, one weighted sum per
+head gives what attention reads, and the rest of the layer runs on one row per entity. The cost of a neighbor slot falls
+from about 12 D^2 multiplications to 4 D H. More layers take `torch.nn.TransformerEncoder`, which is also
+the oracle of the collapsed form (`tests/model/test_encoder.py`).
+
+Shapes: B anchors of the type, U unique entities of all types, K neighbor slots, F own features, S = 1 + F + K tokens,
+D width of tokens, H heads, d = D / H, E width of embeddings.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from omnisage.model.config import ModelConfig
+
+
+class EntityEncoder(nn.Module):
+    """Own tokens and neighbors to one L2-normalised embedding, for one entity type."""
+
+    def __init__(self, num_features: int, num_slots: int, config: ModelConfig):
+        super().__init__()
+        self.num_features = num_features
+        self.neighbor_dropout = config.neighbor_dropout
+        self.dropout = config.dropout
+        self.cls = nn.Parameter(torch.randn(config.dim) * 0.02)
+        self.positions = nn.Parameter(torch.randn(1 + num_features + num_slots, config.dim) * 0.02)
+        # The gate of a neighbor's token is linear in its log weight: offset + slope * log weight, per channel.
+        self.gate_offset = nn.Parameter(torch.ones(config.dim))
+        self.gate_slope = nn.Parameter(torch.ones(config.dim))
+        layer = nn.TransformerEncoderLayer(
+            config.dim, config.num_heads, 4 * config.dim, config.dropout, activation="gelu", batch_first=True
+        )
+        self.layers = nn.TransformerEncoder(layer, config.num_layers, enable_nested_tensor=False)
+        self.head = nn.Sequential(
+            nn.Linear(config.dim, 2 * config.dim), nn.GELU(), nn.Linear(2 * config.dim, config.embedding_dim)
+        )
+
+    def forward(
+        self, own_BFD: Tensor, tokens_UD: Tensor, neighbors_BK: Tensor, log_weights_BK: Tensor, present_BK: Tensor
+    ) -> Tensor:
+        """Embed B anchors.
+
+        Args:
+            own_BFD: tokens of the anchors' own features, float.
+            tokens_UD: tokens of all unique entities of the batch, float.
+            neighbors_BK: rows of `tokens_UD`, int64; any valid row where absent.
+            log_weights_BK: scaled log(1 + weight) in [0, 1], float.
+            present_BK: bool, False for empty slots.
+
+        Returns:
+            [B, E] float, rows of length 1.
+        """
+        if self.training and self.neighbor_dropout > 0:
+            present_BK = present_BK & (torch.rand(present_BK.shape, device=own_BFD.device) >= self.neighbor_dropout)
+        encode = self.collapsed if len(self.layers.layers) == 1 else self.ordinary
+        cls_BD = encode(own_BFD, tokens_UD, neighbors_BK, log_weights_BK, present_BK)
+        return functional.normalize(self.head(cls_BD), dim=-1)
+
+    def ordinary(
+        self, own_BFD: Tensor, tokens_UD: Tensor, neighbors_BK: Tensor, log_weights_BK: Tensor, present_BK: Tensor
+    ) -> Tensor:
+        """The CLS output [B, D] by the whole transformer over all S tokens; any number of layers."""
+        gates_BKD = self.gate_offset + log_weights_BK[..., None] * self.gate_slope
+        neighbors_BKD = gates_BKD * tokens_UD[neighbors_BK]
+        cls_B1D = self.cls.expand(own_BFD.shape[0], 1, -1)
+        tokens_BSD = torch.cat([cls_B1D, own_BFD, neighbors_BKD], dim=1) + self.positions
+        absent_BS = functional.pad(~present_BK, (1 + self.num_features, 0), value=False)
+        return self.layers(tokens_BSD, src_key_padding_mask=absent_BS)[:, 0]
+
+    def collapsed(
+        self, own_BFD: Tensor, tokens_UD: Tensor, neighbors_BK: Tensor, log_weights_BK: Tensor, present_BK: Tensor
+    ) -> Tensor:
+        """The CLS output [B, D] of a single layer, exactly, without building the token sequence."""
+        layer = self.layers.layers[0]
+        assert isinstance(layer, nn.TransformerEncoderLayer)
+        attention = layer.self_attn
+        num_heads, num_own = attention.num_heads, 1 + self.num_features
+        own_positions, slot_positions = self.positions[:num_own], self.positions[num_own:]
+        own_BFD = own_BFD + own_positions[1:]
+        cls_D = self.cls + own_positions[0]
+
+        # The key bias adds the same to every score of a head, so it cancels in the softmax.
+        readers_HD = _score_vectors(attention, cls_D)
+        gated_readers_2HD = torch.cat([self.gate_offset * readers_HD, self.gate_slope * readers_HD])
+        scores_U2H = tokens_UD @ gated_readers_2HD.T
+        scores_BK2H = functional.embedding(neighbors_BK, scores_U2H)
+        scores_BKH = (
+            scores_BK2H[..., :num_heads]
+            + log_weights_BK[..., None] * scores_BK2H[..., num_heads:]
+            + slot_positions @ readers_HD.T
+        ).masked_fill(~present_BK[..., None], -torch.inf)
+        own_scores_BFH = own_BFD @ readers_HD.T
+        cls_scores_B1H = (readers_HD @ cls_D).expand(own_BFD.shape[0], 1, -1)
+        scores_BSH = torch.cat([cls_scores_B1H, own_scores_BFH, scores_BKH], dim=1)
+        weights_BSH = functional.dropout(scores_BSH.softmax(dim=1), self.dropout, self.training)
+
+        # Each head reads a weighted sum of tokens; the gate is linear, so it is applied to the sums.
+        own_weights_BHF = weights_BSH[:, 1:num_own].transpose(1, 2)
+        weights_BHK = weights_BSH[:, num_own:].transpose(1, 2)
+        both_B2HK = torch.cat([weights_BHK, weights_BHK * log_weights_BK[:, None]], dim=1)
+        sums_B2HD = both_B2HK @ functional.embedding(neighbors_BK, tokens_UD)
+        read_BHD = (
+            self.gate_offset * sums_B2HD[:, :num_heads]
+            + self.gate_slope * sums_B2HD[:, num_heads:]
+            + weights_BHK @ slot_positions
+            + own_weights_BHF @ own_BFD
+            + weights_BSH[:, 0, :, None] * cls_D
+        )
+        total_BH = weights_BSH.sum(dim=1)  # 1, but for dropout
+        attended_BD = _project_values(attention, read_BHD, total_BH)
+        return _finish_layer(layer, cls_D.expand_as(attended_BD), attended_BD)
+
+
+def _score_vectors(attention: nn.MultiheadAttention, cls_D: Tensor) -> Tensor:
+    """Vectors [H, D] whose dot product with a token is that head's score for the CLS query."""
+    dim = attention.embed_dim
+    query_bias, query_weight = attention.in_proj_bias[:dim], attention.in_proj_weight[:dim]
+    query_Hd = (query_weight @ cls_D + query_bias).view(attention.num_heads, -1)
+    key_weight_HdD = attention.in_proj_weight[dim : 2 * dim].view(attention.num_heads, -1, dim)
+    return torch.einsum("hd,hdD->hD", query_Hd, key_weight_HdD) * attention.head_dim**-0.5
+
+
+def _project_values(attention: nn.MultiheadAttention, read_BHD: Tensor, total_BH: Tensor) -> Tensor:
+    """Values and output projection of attention, applied to what each head read: [B, D]."""
+    dim = attention.embed_dim
+    value_weight_HdD = attention.in_proj_weight[2 * dim :].view(attention.num_heads, -1, dim)
+    value_bias_Hd = attention.in_proj_bias[2 * dim :].view(attention.num_heads, -1)
+    heads_BHd = torch.einsum("bhD,hdD->bhd", read_BHD, value_weight_HdD) + total_BH[..., None] * value_bias_Hd
+    return attention.out_proj(heads_BHd.flatten(1))
+
+
+def _finish_layer(layer: nn.TransformerEncoderLayer, input_BD: Tensor, attended_BD: Tensor) -> Tensor:
+    """The rest of a post-norm `TransformerEncoderLayer`, for one row per anchor."""
+    hidden_BD = layer.norm1(input_BD + layer.dropout1(attended_BD))
+    inner = layer.linear2(layer.dropout(functional.gelu(layer.linear1(hidden_BD))))
+    return layer.norm2(hidden_BD + layer.dropout2(inner))

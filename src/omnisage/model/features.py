@@ -1,0 +1,106 @@
+"""Raw features to vectors: hashed text, categories, numbers and precomputed vectors (OmniSage §3.2).
+
+Shapes: U unique entities of one type, F features of that type, V width of a feature's vector, D width of tokens.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from omnisage.batches.batch import Bags, RawFeatures
+from omnisage.batches.description import FeatureDescription, TypeDescription
+from omnisage.model.config import ModelConfig
+from omnisage.model.modules import Modules
+
+
+class HashedText(nn.Module):
+    """Hash embeddings (Svenstrup et al., NeurIPS 2017): several hash functions into one table, learned importance.
+
+    An n-gram's vector is the sum over hash functions of table rows, each times the n-gram's importance for that
+    hash function; a text is the sum of its n-grams, divided by the root of their number to keep its scale.
+    """
+
+    multipliers: Tensor
+
+    def __init__(self, num_buckets: int, num_hashes: int, width: int):
+        super().__init__()
+        self.num_buckets = num_buckets
+        self.table = nn.Parameter(torch.randn(num_buckets, width) / width**0.5)
+        self.importance = nn.Parameter(torch.ones(num_buckets, num_hashes) / num_hashes**0.5)
+        odd = torch.randint(2**62, (num_hashes + 1,), generator=torch.Generator().manual_seed(0)) * 2 + 1
+        self.register_buffer("multipliers", odd, persistent=False)
+
+    def forward(self, text: Bags) -> Tensor:
+        """The texts' vectors [U, V]."""
+        # Multiply-shift hashing: the product wraps around, its high bits are the hash.
+        hashed = ((text.values[:, None] * self.multipliers) >> 20) & 0x7FFFFFFFFFF
+        rows = hashed % self.num_buckets
+        weights = self.importance[rows[:, -1]]
+        num_hashes = weights.shape[1]
+        summed = functional.embedding_bag(
+            rows[:, :-1].flatten(),
+            self.table,
+            text.offsets[:-1] * num_hashes,
+            per_sample_weights=weights.flatten(),
+            mode="sum",
+        )
+        lengths = (text.offsets[1:] - text.offsets[:-1]).clamp(min=1)
+        return summed * lengths[:, None].rsqrt()
+
+
+class Categories(nn.Module):
+    """One learned vector per category; an entity with several has their sum over the root of their number."""
+
+    def __init__(self, num_values: int, width: int):
+        super().__init__()
+        # One row more than values: an empty vocabulary is still a table.
+        self.table = nn.Parameter(torch.randn(num_values + 1, width) / width**0.5)
+
+    def forward(self, categories: Bags) -> Tensor:
+        """The entities' vectors [U, V]; zero without any category."""
+        summed = functional.embedding_bag(categories.values, self.table, categories.offsets[:-1], mode="sum")
+        lengths = (categories.offsets[1:] - categories.offsets[:-1]).clamp(min=1)
+        return summed * lengths[:, None].rsqrt()
+
+
+def projection(width_in: int, width_out: int, dropout: float) -> nn.Sequential:
+    """The small MLP that turns a feature's vector into a token."""
+    return nn.Sequential(
+        nn.Linear(width_in, 2 * width_out), nn.ReLU(), nn.Dropout(dropout), nn.Linear(2 * width_out, width_out)
+    )
+
+
+class FeatureEncoder(nn.Module):
+    """The features of one entity type, as vectors, as own tokens and as one token for a neighbor's place."""
+
+    def __init__(self, description: TypeDescription, config: ModelConfig):
+        super().__init__()
+        lookups: dict[str, nn.Module] = {}
+        self.widths: dict[str, int] = {}
+        for name, feature in description.features.items():
+            lookups[name], self.widths[name] = _lookup(feature, config)
+        self.lookups = Modules(lookups)
+        self.own = Modules({f: projection(w, config.dim, config.dropout) for f, w in self.widths.items()})
+        self.neighbor = projection(sum(self.widths.values()), config.dim, config.dropout)
+
+    def vectors(self, raw: RawFeatures) -> dict[str, Tensor]:
+        """Each feature's vector [U, V], before any projection: what the entity-feature task starts from."""
+        return {name: lookup(raw[name]) for name, lookup in self.lookups.items()}
+
+    def own_tokens(self, vectors: dict[str, Tensor], rows_B: Tensor) -> Tensor:
+        """The tokens [B, F, D] of the entities at `rows_B`, one per feature."""
+        return torch.stack([project(vectors[name][rows_B]) for name, project in self.own.items()], dim=1)
+
+    def neighbor_tokens(self, vectors: dict[str, Tensor]) -> Tensor:
+        """The tokens [U, D] that stand for these entities where they are neighbors."""
+        return self.neighbor(torch.cat([vectors[name] for name in self.widths], dim=1))
+
+
+def _lookup(feature: FeatureDescription, config: ModelConfig) -> tuple[nn.Module, int]:
+    match feature.kind:
+        case "text":
+            return HashedText(config.hash_buckets, config.num_hashes, config.feature_dim), config.feature_dim
+        case "category":
+            return Categories(feature.size, config.feature_dim), config.feature_dim
+        case _:
+            return nn.Identity(), feature.size

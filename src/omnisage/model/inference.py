@@ -1,0 +1,90 @@
+"""Running a trained model over every entity and over users' histories, in blocks of bounded memory.
+
+Shapes: N entities, Q queries, L events, E width of embeddings.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from omnisage.batches.batch import to_device
+from omnisage.batches.entities import EntitySource, build_entity_batch
+from omnisage.model.embedder import EntityEmbedders
+from omnisage.model.sequence import SequenceModel
+from omnisage.tables.artifact import SequencePart
+
+Vectors = NDArray[np.float32]
+_ENTITIES_PER_BLOCK = 2048
+_USERS_PER_BLOCK = 256
+
+
+def _ignore(done: int) -> None:
+    """Show no progress."""
+
+
+@torch.no_grad()
+def embed_entities(
+    embedders: EntityEmbedders,
+    source: EntitySource,
+    entity_type: str,
+    *,
+    begin: int,
+    end: int,
+    device: torch.device,
+    advance: Callable[[int], None] = _ignore,
+) -> Vectors:
+    """Embed the entities `begin .. end - 1` of a type; each result depends on that entity alone.
+
+    Returns:
+        [end - begin, E] float32, rows of length 1.
+    """
+    blocks: list[Vectors] = []
+    for first in range(begin, end, _ENTITIES_PER_BLOCK):
+        ids = np.arange(first, min(first + _ENTITIES_PER_BLOCK, end), dtype=np.uint32)
+        batch, _ = build_entity_batch(source, {entity_type: ids})
+        blocks.append(embedders(to_device(batch, device)).embeddings.cpu().numpy())
+        advance(len(ids))
+    return np.concatenate(blocks) if blocks else np.empty((0, 0), np.float32)
+
+
+@torch.no_grad()
+def embed_users(
+    model: SequenceModel,
+    entities_NE: Vectors,
+    part: SequencePart,
+    queries: NDArray[np.uint32],
+    *,
+    max_length: int,
+    device: torch.device,
+    advance: Callable[[int], None] = _ignore,
+) -> Vectors:
+    """Embed users as they were after some of their events.
+
+    Args:
+        model: the sequence's model.
+        entities_NE: embeddings of the entities that events are about.
+        part: the events.
+        queries: [Q, 2] (row of the part, number of its first events known), 0 events allowed.
+        max_length: only the last so many of these events are read.
+
+    Returns:
+        [Q, E] float32, rows of length 1.
+    """
+    begins = part.indptr.astype(np.int64)[queries[:, 0]]
+    ends = begins + queries[:, 1]
+    begins = np.maximum(begins, ends - max_length)
+    blocks: list[Vectors] = []
+    for first in range(0, len(queries), _USERS_PER_BLOCK):
+        rows = slice(first, min(first + _USERS_PER_BLOCK, len(queries)))
+        lengths = ends[rows] - begins[rows]
+        places_BL = begins[rows, None] + np.arange(lengths.max(initial=0))
+        places_BL = np.where(np.arange(places_BL.shape[1]) < lengths[:, None], places_BL, 0)
+        events_BLE = torch.from_numpy(entities_NE[part.entities[places_BL]]).to(device)
+        actions = None if part.actions is None else torch.from_numpy(part.actions[places_BL].astype(np.int64))
+        users_BLE = model(events_BLE, None if actions is None else actions.to(device))
+        last = torch.from_numpy(lengths).to(device)
+        blocks.append(users_BLE[torch.arange(len(last), device=device), last].cpu().numpy())
+        advance(len(last))
+    return np.concatenate(blocks) if blocks else np.empty((0, entities_NE.shape[1]), np.float32)

@@ -1,0 +1,33 @@
+"""Entity-entity: an entity finds the entities it is paired with (OmniSage Eq. 2)."""
+
+from torch import Tensor, nn
+
+from omnisage.model.modules import Modules
+from omnisage.tasks.config import EntityEntityConfig
+from omnisage.tasks.softmax import InverseTemperature, sampled_softmax
+from omnisage.tasks.task import Step
+
+
+class EntityEntity(nn.Module):
+    """Pairs from relations and pair logs, one softmax per target type."""
+
+    def __init__(self, types: list[str], config: EntityEntityConfig):
+        super().__init__()
+        self.weight = config.weight
+        self.scales = Modules({t: InverseTemperature() for t in types})
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        pairs = step.batch.pairs
+        num_pairs = sum(len(rows.columns_P) for rows in pairs.values())
+        total: Tensor | None = None
+        for target, rows in pairs.items():
+            loss = sampled_softmax(
+                step.embedded.embeddings[rows.queries_P],
+                step.candidates(target),
+                step.log_q[target],
+                rows.columns_P,
+                self.scales[target](),
+            )
+            loss = loss * (len(rows.columns_P) / num_pairs)
+            total = loss if total is None else total + loss
+        return {} if total is None else {"entity_entity": self.weight * total}

@@ -1,0 +1,76 @@
+"""Entity-feature: raw features of an entity, or of one of its neighbors, find its embedding (OmniSage Eq. 3).
+
+It keeps content in the embedding: what an entity is must be readable from where it lies.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from omnisage.batches.description import LOG_DEGREE, ModelDescription
+from omnisage.model.features import FeatureEncoder
+from omnisage.model.modules import Modules
+from omnisage.tasks.config import EntityFeatureConfig
+from omnisage.tasks.softmax import InverseTemperature, sampled_softmax
+from omnisage.tasks.task import Step
+
+
+def feature_mlp(width: int, hidden: int, width_out: int) -> nn.Sequential:
+    """The paper's g_x: four layers with ReLU."""
+    return nn.Sequential(
+        nn.Linear(width, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, width_out),
+    )
+
+
+class EntityFeature(nn.Module):
+    """One g_x per feature of every entity type; log degree is no content and has none."""
+
+    def __init__(
+        self,
+        description: ModelDescription,
+        feature_encoders: Modules[FeatureEncoder],
+        embedding_dim: int,
+        config: EntityFeatureConfig,
+    ):
+        super().__init__()
+        self.weight = config.weight
+        self.scales = Modules({t: InverseTemperature() for t in description.types})
+        self.encoders = Modules(
+            {
+                entity_type: Modules(
+                    {
+                        feature: feature_mlp(width, config.hidden_dim, embedding_dim)
+                        for feature, width in feature_encoders[entity_type].widths.items()
+                        if feature != LOG_DEGREE
+                    }
+                )
+                for entity_type in description.types
+            }
+        )
+
+    def encode(self, entity_type: str, feature: str, vectors_PV: Tensor) -> Tensor:
+        """Looked-up raw features [P, V] as queries [P, E] of length 1."""
+        return functional.normalize(self.encoders[entity_type][feature](vectors_PV), dim=-1)
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        found: list[Tensor] = []
+        for owner, groups in step.batch.features.items():
+            for feature in self.encoders[owner]:
+                for rows in groups:
+                    vectors_PV = step.embedded.vectors[owner][feature][rows.owners_P]
+                    found.append(
+                        sampled_softmax(
+                            self.encode(owner, feature, vectors_PV),
+                            step.candidates(rows.target),
+                            step.log_q[rows.target],
+                            rows.columns_P,
+                            self.scales[rows.target](),
+                        )
+                    )
+        return {"entity_feature": self.weight * torch.stack(found).mean()} if found else {}

@@ -1,0 +1,30 @@
+"""What a training task is: a module that turns one step's embeddings into losses. Add your own (`examples/`)."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from omnisage.batches.batch import StepBatch
+from omnisage.model.embedder import Embedded
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step as tasks see it: the batch, its embeddings, and log Q of every candidate."""
+
+    batch: StepBatch
+    embedded: Embedded
+    log_q: dict[str, Tensor]  # by target type, [C] float
+
+    def candidates(self, target: str) -> Tensor:
+        """Embeddings [C, E] of the candidates of one type."""
+        return self.embedded.embeddings[self.batch.candidates[target].rows_C]
+
+
+class Task(Protocol):
+    """What training asks of a task, which is a `torch.nn.Module`: its parameters train with the model's."""
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        """Losses of this step by name, each already multiplied by its weight; they are added up."""
+        ...

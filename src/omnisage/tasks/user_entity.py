@@ -1,0 +1,46 @@
+"""User-entity: the user after each event finds the next entity, and one of the future (OmniSage Eqs. 4, 5).
+
+Gradients flow through the events into the embedders.
+"""
+
+from torch import Tensor, nn
+
+from omnisage.model.modules import Modules
+from omnisage.model.sequence import SequenceModel
+from omnisage.tasks.config import UserEntityConfig
+from omnisage.tasks.softmax import InverseTemperature, sampled_softmax
+from omnisage.tasks.task import Step
+
+
+class UserEntity(nn.Module):
+    """Next and future action of every sequence."""
+
+    def __init__(self, entities: dict[str, str], sequence_models: Modules[SequenceModel], config: UserEntityConfig):
+        """Args: the entity type that each sequence is about, and the model's sequence models."""
+        super().__init__()
+        self.weight = config.weight
+        self.future_weight = config.future_weight
+        self.entities = entities
+        # Held in a list, because the sequence models' weights belong to the model, not to the task.
+        self._sequence_models = [sequence_models]
+        self.next_scales = Modules({name: InverseTemperature() for name in entities})
+        self.future_scales = Modules({name: InverseTemperature() for name in entities})
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        for name, rows in step.batch.sequences.items():
+            target = self.entities[name]
+            model = self._sequence_models[0][name]
+            events_BLE = step.embedded.embeddings[rows.events_BL]
+            users_PE = model(events_BLE, rows.actions_BL).flatten(0, 1)
+            candidates_CE, log_q_C = step.candidates(target), step.log_q[target]
+            next_scale, future_scale = self.next_scales[name](), self.future_scales[name]()
+            found[f"{name}_next"] = self.weight * sampled_softmax(
+                users_PE[rows.next_queries_P], candidates_CE, log_q_C, rows.next_columns_P, next_scale
+            )
+            if self.future_weight > 0:
+                future = sampled_softmax(
+                    users_PE[rows.future_queries_P], candidates_CE, log_q_C, rows.future_columns_P, future_scale
+                )
+                found[f"{name}_future"] = self.weight * self.future_weight * future
+        return found
