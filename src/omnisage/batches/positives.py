@@ -106,8 +106,9 @@ class DrawnSequences:
 def draw_sequences(data: SequenceData, num_users: int, max_length: int, seed: int, step: int) -> DrawnSequences:
     """Draw users without replacement, and of each at most `max_length` consecutive events.
 
-    The future of event i is an entity drawn uniformly from the events after it within `future_s`, whether
-    they are in the crop or not (OmniSage Eq. 5, dense as in PinnerFormer §3.4).
+    Events of one second have no order, so each draw gives them another. The future of event i is an entity drawn
+    uniformly from the events after it within `future_s`, whether they are in the crop or not (OmniSage Eq. 5, dense
+    as in PinnerFormer §3.4).
     """
     rng = generator(seed, "sequences", step)
     indptr = data.part.indptr.astype(np.int64)
@@ -120,14 +121,31 @@ def draw_sequences(data: SequenceData, num_users: int, max_length: int, seed: in
     places_BL = begins[:, None] + np.arange(lengths.max(initial=1))
     present_BL = places_BL < (begins + lengths)[:, None]
     places_BL = np.where(present_BL, places_BL, begins[:, None])
-    futures_BL = data.future_ends[places_BL] - places_BL - 1
-    drawn_BL = places_BL + 1 + (rng.random(places_BL.shape) * futures_BL).astype(np.int64)
-    has_future_BL = present_BL & (futures_BL > 0)
+    shuffled_BL = _shuffle_ties(data.part.times[places_BL], places_BL, present_BL, rng)
+    num_futures_BL = data.future_ends[places_BL] - places_BL - 1
+    drawn_BL = places_BL + 1 + (rng.random(places_BL.shape) * num_futures_BL).astype(np.int64)
+    has_future_BL = present_BL & (num_futures_BL > 0)
+    # A future event within the crop is where the shuffle has put it.
+    columns_BL = np.minimum(drawn_BL - begins[:, None], places_BL.shape[1] - 1)
+    in_crop_BL = has_future_BL & (drawn_BL < (begins + lengths)[:, None])
+    drawn_BL = np.where(in_crop_BL, np.take_along_axis(shuffled_BL, columns_BL, axis=1), drawn_BL)
     entities, actions = data.part.entities, data.part.actions
     return DrawnSequences(
-        entities[places_BL],
-        None if actions is None else actions[places_BL].astype(np.int64),
+        entities[shuffled_BL],
+        None if actions is None else actions[shuffled_BL].astype(np.int64),
         present_BL,
         entities[np.where(has_future_BL, drawn_BL, places_BL)],
         has_future_BL,
     )
+
+
+def _shuffle_ties(
+    times_BL: NDArray[np.int64],
+    places_BL: NDArray[np.int64],
+    present_BL: NDArray[np.bool_],
+    rng: np.random.Generator,
+) -> NDArray[np.int64]:
+    """The places in order of time, those of equal time in random order; absent ones stay last."""
+    rows_BL = np.broadcast_to(np.arange(len(times_BL))[:, None], times_BL.shape)
+    keys = (rng.random(times_BL.shape).ravel(), times_BL.ravel(), ~present_BL.ravel(), rows_BL.ravel())
+    return places_BL.ravel()[np.lexsort(keys)].reshape(places_BL.shape)
