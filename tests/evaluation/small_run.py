@@ -139,8 +139,8 @@ def _write_graph(out: Path) -> None:
 
 def _write_training(out: Path) -> None:
     folder = begin(out, Plan("training", {}, 0, {}))
-    lines: list[dict[str, Any]] = [{"step": 20 * i, "loss/pairs": 5.0 / i, "lr": 0.001} for i in range(1, 6)]
-    lines[2] |= {"validation/recall@10": 0.25, "loss/odd": float("nan"), "note": "best"}
+    lines: list[dict[str, Any]] = [{"step": 20 * i, "loss": 5.0 / i, "learning_rate": 0.001} for i in range(1, 6)]
+    lines[2] = {"step": 60, "user_recall@10": 0.25, "odd": float("nan"), "note": "best"}
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     commit(out, {})
 
@@ -154,6 +154,7 @@ def _write_embeddings(out: Path, tables: Path, random: np.random.Generator) -> N
 
     films = rows(NUM_FILMS)
     _save(folder / "entities", film=films, person=rows(NUM_PEOPLE), tag=rows(NUM_TAGS))
+    _save(folder / "users", user=rows(40))
     for part in ("validation", "test"):
         num_queries = len(np.load(tables / "sequences" / "user" / part / "queries.npy"))
         _save(folder / "queries" / "user", **{part: rows(num_queries)})

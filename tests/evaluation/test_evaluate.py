@@ -190,10 +190,9 @@ def test_perfect_embeddings_earn_everything_and_equal_ones_nothing(
     queries = embeddings.features["film"]["kind"]
     queries = dataclasses.replace(queries, vectors=vectors[queries.ids])
     others = {name: np.ones((n, NUM_FILMS), np.float32) for name, n in tables.num_entities.items()}
-    changed = dataclasses.replace(
-        embeddings, entities={**others, "film": vectors}, features={"film": {"kind": queries}}
-    )
-    records = evaluate(dataclasses.replace(tables, sequences={}), changed, "test", config=CONFIG).records
+    entities = {**others, "film": vectors}
+    changed = dataclasses.replace(embeddings, entities=entities, users={}, features={"film": {"kind": queries}})
+    records = evaluate(tables, changed, "test", config=CONFIG).records
     for regime in ("full", "random"):
         assert find(records, "entity_feature", "film.kind", regime=regime).value == expected
 

@@ -58,7 +58,7 @@ def evaluate(
     _refuse_other_entities(tables, embeddings)
     item_knn = {
         name: choose_item_knn(tables, name, k=config.ks[0], mask_history=config.mask_history)
-        for name in tables.sequences
+        for name in embeddings.users
     }
     links = training_links(tables)
     retrievals = [

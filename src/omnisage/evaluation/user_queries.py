@@ -68,7 +68,7 @@ def user_retrievals(
     mask_history: bool,
     settings: dict[str, ItemKnnSettings],
 ) -> list[Retrieval]:
-    """The next and the future action of every sequence's held-out users.
+    """The next and the future action of the held-out users of every sequence that has embeddings of users.
 
     Args:
         tables: the `tables` artifact.
@@ -78,7 +78,8 @@ def user_retrievals(
         settings: item-kNN's, by sequence.
     """
     retrievals: list[Retrieval] = []
-    for name, sequence in tables.sequences.items():
+    for name in embeddings.users:
+        sequence = tables.sequences[name]
         queries = user_queries(tables, name, part)
         vectors = embeddings.queries(name, part)
         if len(vectors) != len(queries.users):

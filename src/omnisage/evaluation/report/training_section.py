@@ -30,21 +30,25 @@ def read_training_log(path: Path) -> list[dict[str, float]]:
 
 
 def training_section(log: list[dict[str, float]]) -> Section:
-    """One small figure per family of numbers: what stands before the first '/' of their names.
+    """Losses, validation metrics and learning rate, each in a figure of its own scale.
 
     Args:
-        log: lines with `step` and named numbers; a line may lack some.
+        log: lines with `step` and named numbers; a line with `loss` is of a step, another one of a validation.
     """
-    if not log:
+    figures: dict[str, dict[str, None]] = {"losses": {}, "validation": {}, "learning rate": {}}
+    for line in log:
+        for name in line:
+            if name == "learning_rate":
+                figures["learning rate"][name] = None
+            elif name != "step":
+                figures["losses" if "loss" in line else "validation"][name] = None
+    curves = [_curves(heading, list(names), log) for heading, names in figures.items() if names]
+    if not curves:
         return Section("training", "Training", paragraph("The training log is empty."))
-    families: dict[str, list[str]] = {}
-    for name in dict.fromkeys(name for line in log for name in line if name != "step"):
-        families.setdefault(name.split("/")[0], []).append(name)
-    figures = [_curves(family, names, log) for family, names in families.items()]
-    return Section("training", "Training", grid(figures))
+    return Section("training", "Training", grid(curves))
 
 
-def _curves(family: str, names: list[str], log: list[dict[str, float]]) -> str:
+def _curves(heading: str, names: list[str], log: list[dict[str, float]]) -> str:
     traces: list[dict[str, Any]] = []
     for name, color in zip(names, _cycled(len(names)), strict=True):
         lines = [line for line in log if name in line]
@@ -52,7 +56,7 @@ def _curves(family: str, names: list[str], log: list[dict[str, float]]) -> str:
             {
                 "type": "scatter",
                 "mode": "lines+markers" if len(lines) < 40 else "lines",
-                "name": escape(name.removeprefix(f"{family}/")),
+                "name": escape(name),
                 "x": [line["step"] for line in lines],
                 "y": [line[name] for line in lines],
                 "line": {"color": color, "width": 2},
@@ -60,7 +64,7 @@ def _curves(family: str, names: list[str], log: list[dict[str, float]]) -> str:
             }
         )
     layout = {
-        "title": title(family),
+        "title": title(heading),
         "xaxis": {"title": {"text": "step"}},
         "showlegend": len(names) > 1,
         "legend": {"y": -0.28, "yanchor": "top"},

@@ -22,7 +22,8 @@ def users_section(results: RunResults, names: Names) -> Section:
         '<span class="hit">Marked</span> recommendations did come; marked arrivals were recommended.'
     )
     num_before = len(body)
-    for name, sequence in results.tables.sequences.items():
+    for name in results.embeddings.users:
+        sequence = results.tables.sequences[name]
         queries = user_queries(results.tables, name, "test")
         rows = _drawn_rows(queries, results.seed, name)
         if len(rows):
@@ -35,7 +36,7 @@ def users_section(results: RunResults, names: Names) -> Section:
             ]
             body += f"<h3>{escape(name)}</h3>" + grid(cards)
     if len(body) == num_before:
-        body = paragraph("The test part has no queries of users.")
+        body = paragraph("There are no users to show: no embeddings of users, or no queries of theirs.")
     return Section("users", "Users", body)
 
 
