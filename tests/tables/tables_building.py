@@ -1,4 +1,4 @@
-"""Builds `tables` artifacts from Arrow tables and a config, and reads all their bytes."""
+"""Builds `tables` artifacts from Arrow tables and a config, reads all their bytes, and has a small example."""
 
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,12 @@ from omnisage.tables.config import TablesConfig
 from omnisage.tables.stage import run
 
 Config = dict[str, Any]
+Tables = dict[str, pa.Table]
 
 
 def build_tables(
     folder: Path,
-    tables: dict[str, pa.Table],
+    tables: Tables,
     config: Config,
     *,
     seed: int = 0,
@@ -56,3 +57,68 @@ def is_training_file(path: str) -> bool:
     """Is it one of the files that training may read? (`users.parquet` lists held-out users after the others.)"""
     parts = path.split("/")
     return parts[0] in {"entities", "features", "relations", "pairs"} or (parts[0] == "sequences" and "train" in parts)
+
+
+def small(*sections: str) -> tuple[Tables, Config]:
+    """Four items, three people, and of their features, a relation, a pair log and a sequence what is asked for."""
+    tables = {
+        "items": pa.table(
+            {
+                "id": ["a", "b", "c", "d"],
+                "title": ["One", "Two", None, "Four"],
+                "year": pa.array([1, 2, None, 4], pa.float64()),
+                "kind": ["x", "y", "x", None],
+                "vec": [[1.0, 2.0], [3.0, 4.0], None, [5.0, 6.0]],
+            }
+        ),
+        "people": pa.table({"id": [1, 2, 3]}),
+        "cast": pa.table({"who": [1, 2, 3, 3], "what": ["a", "b", "c", "c"], "w": [1.0, 2.0, 0.5, 0.25]}),
+        "alike": pa.table({"one": ["a", "a", "b"], "other": ["b", "b", "c"], "at": [1, 2, 3]}),
+        "log": pa.table({"user": ["u", "u", "v", "v", "w"], "item": ["a", "b", "c", "d", "a"], "at": [1, 2, 3, 4, 5]}),
+    }
+    item = {"entity": "item"}
+    config = {
+        "entities": {
+            "item": {
+                "table": "items.parquet",
+                "id": "id",
+                "features": {
+                    "title": {"kind": "text", "columns": ["title"]},
+                    "year": {"kind": "number", "column": "year"},
+                    "kind": {"kind": "category", "column": "kind"},
+                    "vec": {"kind": "vector", "column": "vec"},
+                },
+            },
+            "person": {"table": "people.parquet", "id": "id"},
+        },
+        "relations": {
+            "acted": {
+                "table": "cast.parquet",
+                "source": {"entity": "person", "column": "who"},
+                "target": {**item, "column": "what"},
+                "weight": "w",
+            }
+        },
+        "pairs": {
+            "alike": {
+                "table": "alike.parquet",
+                "source": {**item, "column": "one"},
+                "target": {**item, "column": "other"},
+                "time": "at",
+            }
+        },
+        "sequences": {
+            "user": {"table": "log.parquet", "user": "user", "entity": "item", "column": "item", "time": "at"}
+        },
+        "split": {"test_users": 0, "validation_users": 0, "test_pairs": 0, "validation_pairs": 0},
+    }
+    for section in {"relations", "pairs", "sequences"}.difference(sections):
+        config[section] = {}
+    if "features" not in sections:
+        del config["entities"]["item"]["features"]
+    return {f"{name}.parquet": table for name, table in tables.items()}, config
+
+
+def replaced(table: pa.Table, column: str, values: Any) -> pa.Table:
+    """The table with other values in one of its columns."""
+    return table.set_column(table.column_names.index(column), column, pa.array(values))

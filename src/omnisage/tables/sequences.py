@@ -148,6 +148,11 @@ def _refuse_no_training(connection: Backend, opened: Events, split: config.Split
         return
     times = opened.events.agg(first=opened.events["time"].min(), last=opened.events["time"].max())
     found = connection.to_pyarrow(times).to_pylist()[0]
+    if found["first"] is None:
+        raise OmnisageError(
+            f"sequences.{opened.name}: all {opened.num_dropped} events name no {opened.entity} and were dropped; "
+            f"check that {opened.name}'s ids are those of entities.{opened.entity}"
+        )
     raise OmnisageError(
         f"sequences.{opened.name}: no event is left to train on: events run from {found['first']} to {found['last']} "
         f"(Unix seconds), split.train_end is {split.train_end}, and {split.test_users:.0%} + "

@@ -70,6 +70,7 @@ def run(config: TablesConfig, plan: Plan, out: Path, *, num_threads: int, base: 
 
 def _open(connection: Backend, config: TablesConfig, *, base: Path, out: Path, seed: int) -> _Opened:
     entities = open_entities(connection, config, base, earlier=out)
+    features = {name: open_features(connection, entity) for name, entity in entities.items()}
     sequences = {
         name: open_sequence(connection, name, config, base=base, entities=entities, seed=seed)
         for name in config.sequences
@@ -84,7 +85,7 @@ def _open(connection: Backend, config: TablesConfig, *, base: Path, out: Path, s
             logs[name] = open_pair_log(connection, name, log, base=base, entities=entities)
     return _Opened(
         entities=entities,
-        features={name: open_features(connection, entity) for name, entity in entities.items()},
+        features=features,
         relations={
             name: open_relation(connection, name, relation, base=base, entities=entities)
             for name, relation in config.relations.items()
