@@ -46,6 +46,15 @@ class EntityBatch:
 
 
 @dataclass(frozen=True)
+class Histories:
+    """Users' events in time: those of user k are `indptr[k]:indptr[k + 1]`."""
+
+    indptr: NDArray[np.uint64]  # [u + 1]
+    entities: NDArray[np.uint32]  # [e]
+    actions: NDArray[np.uint32] | None  # [e]
+
+
+@dataclass(frozen=True)
 class Candidates:
     """All that the positives of one entity type are scored against: distinct entities, so none is counted twice."""
 

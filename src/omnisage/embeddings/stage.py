@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from omnisage.artifact import Manifest, Plan, begin, commit
-from omnisage.batches.batch import Bags, RawFeature, to_device
+from omnisage.batches.batch import Bags, Histories, RawFeature, to_device
 from omnisage.batches.entities import EntitySource, build_entity_batch
 from omnisage.model.inference import Vectors, embed_entities, embed_users
 from omnisage.progress import track
@@ -91,7 +91,7 @@ def _write_users(partial: Path, name: str, tables: Tables, entities_NE: Vectors,
         return embed_users(
             trained.model.sequences[name],
             entities_NE,
-            part,
+            Histories(part.indptr, part.entities, part.actions),
             queries,
             max_length=trained.config.sequence.max_length,
             device=trained.device,

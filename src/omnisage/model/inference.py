@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from omnisage.batches.batch import to_device
+from omnisage.batches.batch import Histories, to_device
 from omnisage.batches.entities import EntitySource, build_entity_batch
 from omnisage.model.embedder import EntityEmbedders
 from omnisage.model.sequence import SequenceModel
-from omnisage.tables.artifact import SequencePart
 
 Vectors = NDArray[np.float32]
 _ENTITIES_PER_BLOCK = 2048
@@ -53,7 +52,7 @@ def embed_entities(
 def embed_users(
     model: SequenceModel,
     entities_NE: Vectors,
-    part: SequencePart,
+    histories: Histories,
     queries: NDArray[np.uint32],
     *,
     max_length: int,
@@ -65,14 +64,14 @@ def embed_users(
     Args:
         model: the sequence's model.
         entities_NE: embeddings of the entities that events are about.
-        part: the events.
-        queries: [Q, 2] (row of the part, number of its first events known), 0 events allowed.
+        histories: the events.
+        queries: [Q, 2] (user of the histories, number of its first events known), 0 events allowed.
         max_length: only the last so many of these events are read.
 
     Returns:
         [Q, E] float32, rows of length 1.
     """
-    begins = part.indptr.astype(np.int64)[queries[:, 0]]
+    begins = histories.indptr.astype(np.int64)[queries[:, 0]]
     ends = begins + queries[:, 1]
     begins = np.maximum(begins, ends - max_length)
     blocks: list[Vectors] = []
@@ -81,8 +80,8 @@ def embed_users(
         lengths = ends[rows] - begins[rows]
         places_BL = begins[rows, None] + np.arange(lengths.max(initial=0))
         places_BL = np.where(np.arange(places_BL.shape[1]) < lengths[:, None], places_BL, 0)
-        events_BLE = torch.from_numpy(entities_NE[part.entities[places_BL]]).to(device)
-        actions = None if part.actions is None else torch.from_numpy(part.actions[places_BL].astype(np.int64))
+        events_BLE = torch.from_numpy(entities_NE[histories.entities[places_BL]]).to(device)
+        actions = None if histories.actions is None else torch.from_numpy(histories.actions[places_BL].astype(np.int64))
         users_BLE = model(events_BLE, None if actions is None else actions.to(device))
         last = torch.from_numpy(lengths).to(device)
         blocks.append(users_BLE[torch.arange(len(last), device=device), last].cpu().numpy())

@@ -6,6 +6,7 @@ Only validation users and pairs are read, and only events before `train_end`. Th
 import numpy as np
 from numpy.typing import NDArray
 
+from omnisage.batches.batch import Histories
 from omnisage.batches.entities import EntitySource
 from omnisage.model.inference import Vectors, embed_entities, embed_users
 from omnisage.model.model import Model
@@ -39,7 +40,7 @@ def validate(model: Model, source: EntitySource, tables: Tables, *, max_length: 
             users = embed_users(
                 model.sequences[name],
                 embeddings[sequence.entity],
-                part,
+                Histories(part.indptr, part.entities, part.actions),
                 part.queries,
                 max_length=max_length,
                 device=device,
