@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from learning_world import Prepared, prepare
 from world import write_world
 
 
@@ -27,3 +28,9 @@ def shared_data() -> Path:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The path of `omnisage.yaml` beside the tables of a world of 200 entities; read only (`tests/world.py`)."""
     return write_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """The finished stages before training on the small world; read only (`tests/learning_world.py`)."""
+    return prepare(tmp_path_factory.mktemp("prepared"))

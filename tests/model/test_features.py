@@ -1,0 +1,91 @@
+"""Looked-up features against plain Python loops."""
+
+import math
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omnisage.batches.batch import Bags
+from omnisage.batches.description import FeatureDescription, TypeDescription
+from omnisage.model.config import ModelConfig
+from omnisage.model.features import Categories, FeatureEncoder, HashedText
+
+
+def bags(lists: list[list[int]]) -> Bags:
+    offsets = [0]
+    for values in lists:
+        offsets.append(offsets[-1] + len(values))
+    return Bags(torch.tensor([v for values in lists for v in values], dtype=torch.int64), torch.tensor(offsets))
+
+
+int64 = st.integers(-(2**63), 2**63 - 1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(texts=st.lists(st.lists(int64, max_size=5), max_size=5), num_hashes=st.integers(1, 3))
+def test_hashed_text_is_the_sum_of_weighted_table_rows(texts: list[list[int]], num_hashes: int) -> None:
+    encoder = HashedText(num_buckets=13, num_hashes=num_hashes, width=4).double()
+    with torch.no_grad():
+        encoder.importance.normal_()
+    multipliers = [int(m) for m in encoder.multipliers]
+
+    def bucket(token: int, multiplier: int) -> int:
+        return (((token * multiplier) % 2**64) >> 20) % 2**43 % 13  # the wrapped product's bits 20 to 62
+
+    expected = torch.zeros(len(texts), 4, dtype=torch.float64)
+    for i, tokens in enumerate(texts):
+        for token in tokens:
+            importance = encoder.importance[bucket(token, multipliers[-1])]
+            for h in range(num_hashes):
+                expected[i] += importance[h].detach() * encoder.table[bucket(token, multipliers[h])].detach()
+        expected[i] /= math.sqrt(max(len(tokens), 1))
+    torch.testing.assert_close(encoder(bags(texts)).detach(), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_hash_functions_differ_and_spread_over_all_buckets() -> None:
+    encoder = HashedText(num_buckets=16, num_hashes=2, width=16)
+    with torch.no_grad():
+        encoder.table.copy_(torch.eye(16))
+        encoder.importance.copy_(torch.tensor([1.0, 0.0]))
+    tokens = torch.randint(-(2**63), 2**63 - 1, (4000,), generator=torch.Generator().manual_seed(0))
+    each = Bags(tokens, torch.arange(4001))
+    first = encoder(each).argmax(dim=1)
+    with torch.no_grad():
+        encoder.importance.copy_(torch.tensor([0.0, 1.0]))
+    second = encoder(each).argmax(dim=1)
+    counts = torch.zeros(16, 16).index_put_((first, second), torch.ones(4000), accumulate=True)
+    assert counts.min() > 0  # 16 of 4000 expected in each cell
+    assert counts.sum(dim=0).min() > 180
+    assert counts.sum(dim=1).min() > 180  # 250 expected
+
+
+@settings(max_examples=25, deadline=None)
+@given(lists=st.lists(st.lists(st.integers(0, 4), max_size=4), max_size=5))
+def test_categories_are_the_sum_of_their_rows_over_the_root_of_their_number(lists: list[list[int]]) -> None:
+    encoder = Categories(num_values=5, width=3).double()
+    expected = torch.zeros(len(lists), 3, dtype=torch.float64)
+    for i, values in enumerate(lists):
+        for value in values:
+            expected[i] += encoder.table[value].detach() / math.sqrt(len(values))
+    torch.testing.assert_close(encoder(bags(lists)).detach(), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_an_empty_vocabulary_gives_zero_vectors() -> None:
+    assert torch.equal(Categories(num_values=0, width=3)(bags([[], []])), torch.zeros(2, 3))
+
+
+def test_tokens_are_projections_of_each_features_vector() -> None:
+    described = {"title": FeatureDescription("text", 0), "image": FeatureDescription("vector", 3)}
+    config = ModelConfig(dim=8, feature_dim=4, hash_buckets=16, dropout=0.0)
+    encoder = FeatureEncoder(TypeDescription(described, num_slots=0), config)
+    raw = {"title": bags([[1, 2], [], [3]]), "image": torch.randn(3, 3)}
+    vectors = encoder.vectors(raw)
+    assert torch.equal(vectors["image"], raw["image"])
+    rows = torch.tensor([2, 0, 2])
+    own = encoder.own_tokens(vectors, rows)
+    assert own.shape == (3, 2, 8)
+    torch.testing.assert_close(own[1, 0], encoder.own["title"](vectors["title"][0]))
+    torch.testing.assert_close(own[0, 1], encoder.own["image"](vectors["image"][2]))
+    both = encoder.neighbor(torch.cat([vectors["title"][1], vectors["image"][1]]))
+    torch.testing.assert_close(encoder.neighbor_tokens(vectors)[1], both)
