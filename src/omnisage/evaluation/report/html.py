@@ -54,7 +54,7 @@ def details(summary: str, body: str, *, is_open: bool = False) -> str:
 
 
 def figure(data: Sequence[dict[str, Any]], layout: dict[str, Any], *, height: int, zoomable: bool = False) -> str:
-    """A Plotly figure, drawn by `page.js` when it comes into view.
+    """A Plotly figure, drawn by `page.js`.
 
     Args:
         data: Plotly traces.

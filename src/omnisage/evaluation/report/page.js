@@ -1,4 +1,4 @@
-// Draws each figure when it first comes into view, in the colors of the page, and again when these change.
+// Draws the figures in the colors of the page, and again when these change.
 (() => {
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -20,18 +20,18 @@
 
   function draw(figure) {
     const { data, layout, zoomable } = JSON.parse(figure.querySelector("script").textContent);
-    const config = { displaylogo: false, displayModeBar: zoomable && "hover", scrollZoom: zoomable, responsive: true };
+    const config = { displaylogo: false, displayModeBar: zoomable && "hover", responsive: true };
     Plotly.react(figure.querySelector(".plot"), data, themed(layout), config);
-    figure.dataset.drawn = "yes";
   }
 
-  const seen = new IntersectionObserver((entries) => {
-    for (const entry of entries) {
-      if (entry.isIntersecting && !entry.target.dataset.drawn) draw(entry.target);
+  // One figure at a time, so that the page stays usable while it fills.
+  const figures = [...document.querySelectorAll(".figure")];
+  const drawNext = (rest) => {
+    if (rest.length) {
+      draw(rest[0]);
+      setTimeout(drawNext, 0, rest.slice(1));
     }
-  }, { rootMargin: "600px" });
-  const figures = document.querySelectorAll(".figure");
-  figures.forEach((figure) => seen.observe(figure));
-  window.addEventListener("beforeprint", () => figures.forEach(draw));
-  dark.addEventListener("change", () => figures.forEach((figure) => figure.dataset.drawn && draw(figure)));
+  };
+  drawNext(figures);
+  dark.addEventListener("change", () => drawNext(figures));
 })();
