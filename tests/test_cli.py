@@ -150,13 +150,14 @@ def test_a_run_prints_every_stage_with_its_time_and_counts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], config_file: Path
 ) -> None:
     def run_one(job: Job, name: str, *, force: bool) -> Outcome:
-        return Outcome(name, 12.34, {"best_step": 400})
+        return Outcome(name, 12.34, {"steps": 400, "validation_score": 0.25, "parameters": 1234})
 
     monkeypatch.setattr(cli, "run_one", run_one)
     assert call(monkeypatch, "training", str(config_file)) == 0
     printed = capsys.readouterr().out.split("\n")
     assert printed[0].split() == ["stage", "state", "seconds", "result"]
-    assert printed[1].split() == ["training", "done", "12.3", "best", "step", "400"]
+    assert printed[1].split()[:3] == ["training", "done", "12.3"]
+    assert printed[1].rstrip().endswith("1,234 parameters, best of 400 steps, validation score 0.250")
 
 
 def test_the_schema_is_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -206,4 +207,6 @@ def test_headlines_name_what_matters() -> None:
     assert headline("graph", graph) == "5,000 edges, 9,000 entries after pruning"
     assert headline("neighbors", {"a": {"mass": 0.5}, "b": {"mass": 0.7}}) == "2 entity types, 60% of the walk kept"
     assert headline("index", {"types": {"item": {"entities": 1234}}}) == "1,234 vectors"
-    assert headline("training", {}) == ""
+    embeddings = {"dim": 64, "entities": {"item": 1000, "maker": 234}, "users": {"user": 10}}
+    assert headline("embeddings", embeddings) == "1,234 entities and 10 users in 64 dimensions"
+    assert headline("training", {}) == headline("evaluation", {"records": 5}) == ""

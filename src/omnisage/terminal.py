@@ -86,11 +86,16 @@ def headline(stage: str, counts: dict[str, Any]) -> str:
         case "neighbors":
             mass = sum(type_["mass"] for type_ in counts.values()) / len(counts)
             return f"{len(counts)} entity types, {mass:.0%} of the walk kept"
+        case "training":
+            steps, score = counts["steps"], counts["validation_score"]
+            return f"{counts['parameters']:,} parameters, best of {steps:,} steps, validation score {score:.3f}"
+        case "embeddings":
+            entities, users = sum(counts["entities"].values()), sum(counts["users"].values())
+            return f"{entities:,} entities and {users:,} users in {counts['dim']} dimensions"
         case "index":
             return f"{sum(type_['entities'] for type_ in counts['types'].values()):,} vectors"
         case _:
-            plain = ((name, value) for name, value in counts.items() if isinstance(value, int | float | str))
-            return ", ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in plain)
+            return ""
 
 
 def _console() -> Console:
@@ -99,7 +104,3 @@ def _console() -> Console:
     if not console.is_terminal:
         console.width = max(console.width, _LOG_COLUMNS)
     return console
-
-
-def _short(value: float | str) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
