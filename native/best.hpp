@@ -15,7 +15,7 @@ inline constexpr std::uint32_t kEmpty = 4294967295u;  // index or id in a slot t
 
 // Keeps the k largest scores offered, equal ones by smaller index. -inf never enters; scores must not be NaN.
 //
-// O(1) for a score below the k-th best, O(log k) otherwise.
+// Up to 2k candidates are collected, then cut back to the k best: O(1) per offer, O(k log k) to sort.
 // Example: k = 2, offers (1.0, 7), (3.0, 9), (3.0, 4): after sort(), the entries are (3.0, 4), (3.0, 9).
 class Best {
  public:
@@ -27,33 +27,37 @@ class Best {
   void reset(std::size_t k) {
     k_ = k;
     keys_.clear();
+    worst_key_ = to_key(-std::numeric_limits<float>::infinity(), 0);
     threshold_ = -std::numeric_limits<float>::infinity();
   }
 
-  // No score below this can enter, and an equal one only with a smaller index than the worst entry's.
+  // No score below this can enter, nor an equal one with a larger index than all before.
   float threshold() const { return threshold_; }
 
   void offer(float score, std::uint32_t index) {
-    if (k_ == 0 || score == -std::numeric_limits<float>::infinity()) return;
     const std::uint64_t key = to_key(score, index);
-    if (keys_.size() == k_) {
-      if (key <= keys_.front()) return;
-      std::pop_heap(keys_.begin(), keys_.end(), std::greater<>());
-      keys_.back() = key;
-    } else {
-      keys_.push_back(key);
-    }
-    std::push_heap(keys_.begin(), keys_.end(), std::greater<>());
-    if (keys_.size() == k_) threshold_ = from_key(keys_.front()).score;
+    if (key <= worst_key_ || k_ == 0) return;
+    keys_.push_back(key);
+    if (keys_.size() == 2 * k_) cut();
   }
 
+  // Sorts what is kept, best first; then size() and entry(0) .. entry(size() - 1) may be read until the next reset.
+  void sort() {
+    if (keys_.size() > k_) cut();
+    std::sort(keys_.begin(), keys_.end(), std::greater<>());
+  }
   std::size_t size() const { return keys_.size(); }
-
-  // Sorts what is kept, best first; then entry(0) .. entry(size() - 1) may be read until the next reset.
-  void sort() { std::sort_heap(keys_.begin(), keys_.end(), std::greater<>()); }
   Entry entry(std::size_t rank) const { return from_key(keys_[rank]); }
 
  private:
+  void cut() {
+    const auto worst = keys_.begin() + static_cast<std::ptrdiff_t>(k_ - 1);
+    std::nth_element(keys_.begin(), worst, keys_.end(), std::greater<>());
+    worst_key_ = *worst;
+    threshold_ = from_key(worst_key_).score;
+    keys_.resize(k_);
+  }
+
   // One integer that orders by score, then by falling index: a float's bits order like a signed magnitude.
   static std::uint64_t to_key(float score, std::uint32_t index) {
     const auto bits = std::bit_cast<std::uint32_t>(score + 0.0f);  // + 0 makes -0 equal to 0
@@ -70,8 +74,9 @@ class Best {
   static constexpr std::uint32_t kSign = 0x80000000u;
 
   std::size_t k_ = 0;
-  std::vector<std::uint64_t> keys_;  // a heap with the worst key in front
-  float threshold_ = 0;
+  std::vector<std::uint64_t> keys_;
+  std::uint64_t worst_key_ = 0;  // of the k best at the last cut
+  float threshold_ = 0;          // its score
 };
 
 }  // namespace omnisage

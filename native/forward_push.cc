@@ -14,106 +14,136 @@ namespace {
 
 constexpr std::size_t kSourcesPerChunk = 16;
 constexpr std::size_t kEdgesAhead = 12;    // slots prefetched before their edge's turn
-constexpr std::size_t kEntitiesAhead = 4;  // indptr prefetched before their entity's turn
+constexpr std::size_t kEntitiesAhead = 2;  // neighbors prefetched before their entity's turn
 
 // All that a push knows of an entity, in a quarter of a cache line.
 struct Slot {
   std::uint32_t entity = kEmpty;
   float residual = 0;
   float estimate = 0;
-  float threshold = 0;  // a lower bound of eps * degree, which is looked up only when the residual reaches it
+  float threshold = 0;  // eps * degree, or a lower bound while nobody needed the degree
 };
 
-// The slots of the entities that one source's push reaches: a hash table that is never more than half full,
-// or, where that costs no more, an array over all entities.
+// The slots of the entities that one source's push reaches: a hash table with linear probing, or, where that is no
+// larger, an array over all entities.
+//
+// A small table stays in the cache, a full one is slow: its size follows what the last source needed, and grows when a
+// source needs more. Nothing that is computed depends on it.
 class Slots {
  public:
-  // Makes room for max_reached entities; all slots are free.
-  void prepare(std::size_t max_reached, std::size_t num_entities) {
-    const std::size_t capacity = std::bit_ceil(2 * max_reached);
-    const bool is_dense = num_entities <= capacity;
-    mask_ = capacity - 1;
-    multiplier_ = is_dense ? 1 : 0x9E3779B97F4A7C15u;
-    shift_ = is_dense ? 0 : 64 - std::countr_zero(capacity);
-    const std::size_t size = is_dense ? num_entities : capacity;
-    if (slots_.size() < size) slots_.resize(size);
+  explicit Slots(std::size_t num_entities) : num_entities_(num_entities) {}
+
+  // Frees all slots and makes the table fit for about as many entities as last time.
+  void reset() {
+    const std::size_t last = std::max(taken_.size(), kFewestReached);
+    for (const std::uint32_t place : taken_) slots_[place].entity = kEmpty;
+    taken_.clear();
+    resize(std::bit_ceil(kSlotsPerEntity * last));
   }
 
   void prefetch(std::uint32_t entity) const { __builtin_prefetch(&slots_[home(entity)], 1); }
 
-  // The place of an entity's slot, which is taken for it (with this threshold) if it has none.
-  std::uint32_t find_or_take(std::uint32_t entity, float threshold) {
+  // The slot of an entity, which is taken for it (with this threshold) if it has none. Valid until the next call.
+  Slot& find_or_take(std::uint32_t entity, float threshold) {
     std::size_t place = home(entity);
     while (slots_[place].entity != entity) {
-      if (slots_[place].entity == kEmpty) {
-        slots_[place] = {entity, 0, 0, threshold};
-        taken_.push_back(static_cast<std::uint32_t>(place));
-        break;
-      }
+      if (slots_[place].entity == kEmpty) return take(place, entity, threshold);
       place = (place + 1) & mask_;
     }
-    return static_cast<std::uint32_t>(place);
+    return slots_[place];
   }
 
-  Slot& operator[](std::uint32_t place) { return slots_[place]; }
-
-  // Calls visit(slot) for every taken slot and frees it.
+  // Calls visit(slot) for every taken slot, in the order in which they were taken.
   template <typename Visit>
-  void drain(Visit&& visit) {
-    for (const std::uint32_t place : taken_) {
-      visit(slots_[place]);
-      slots_[place].entity = kEmpty;
-    }
-    taken_.clear();
+  void for_each(Visit&& visit) const {
+    for (const std::uint32_t place : taken_) visit(slots_[place]);
   }
 
  private:
+  static constexpr std::size_t kFewestReached = 256;
+  static constexpr std::size_t kSlotsPerEntity = 8;
+
   std::size_t home(std::uint32_t entity) const { return (entity * multiplier_) >> shift_; }
 
+  // Uses the first slots, at most `capacity`, a power of two; all of them are free.
+  void resize(std::size_t capacity) {
+    const bool is_array = num_entities_ <= capacity;
+    const std::size_t size = is_array ? num_entities_ : capacity;
+    if (slots_.size() < size) slots_.resize(size);
+    mask_ = capacity - 1;
+    multiplier_ = is_array ? 1 : 0x9E3779B97F4A7C15u;
+    shift_ = is_array ? 0 : 64 - std::countr_zero(capacity);
+    max_taken_ = is_array ? num_entities_ : capacity / 2;
+  }
+
+  Slot& take(std::size_t place, std::uint32_t entity, float threshold) {
+    if (taken_.size() == max_taken_) {
+      grow();
+      return find_or_take(entity, threshold);
+    }
+    taken_.push_back(static_cast<std::uint32_t>(place));
+    slots_[place] = {entity, 0, 0, threshold};
+    return slots_[place];
+  }
+
+  void grow() {
+    std::vector<Slot> moved;
+    for_each([&](const Slot& slot) { moved.push_back(slot); });
+    for (const std::uint32_t place : taken_) slots_[place].entity = kEmpty;
+    taken_.clear();
+    resize(4 * (mask_ + 1));
+    for (const Slot& slot : moved) find_or_take(slot.entity, 0) = slot;
+  }
+
+  const std::size_t num_entities_;
   std::vector<Slot> slots_;
-  std::vector<std::uint32_t> taken_;
+  std::vector<std::uint32_t> taken_;  // places
+  std::size_t mask_ = 0;
   std::uint64_t multiplier_ = 1;
   int shift_ = 0;
-  std::size_t mask_ = 0;
+  std::size_t max_taken_ = 0;
 };
 
 // Pushes one source after the other; one per thread, so that after the first sources nothing is allocated.
 class Pusher {
  public:
   Pusher(const TypedGraph& graph, const PushRule& rule)
-      : graph_(graph), restart_(static_cast<float>(rule.restart)), rule_(rule) {}
+      : graph_(graph),
+        restart_(static_cast<float>(rule.restart)),
+        eps_(static_cast<float>(rule.eps)),
+        spread_(1 - rule.restart),
+        slots_(graph.num_entities()) {}
 
   // Leaves estimates and residuals in slots().
   void push_from(std::uint32_t source) {
-    const double edges = static_cast<double>(graph_.degree(source)) + 1 / (rule_.restart * rule_.eps);
-    const auto all = static_cast<double>(graph_.num_entities());
-    slots_.prepare(static_cast<std::size_t>(std::min(all, edges + 1)) + 1, graph_.num_entities());
-    const std::uint32_t place = slots_.find_or_take(source, threshold_of(source));
-    slots_[place].residual = 1;
+    slots_.reset();
+    waiting_.clear();
+    Slot& slot = slots_.find_or_take(source, threshold_of(source));
+    slot.residual = 1;
     if (graph_.degree(source) == 0) return;
-    waiting_.push_back(place);
-    // Round after round: what one round pushes over its threshold waits for the next, in order.
+    push(source, slot);
+    // Round after round: what one round leaves over its threshold waits for the next, in order.
     while (!waiting_.empty()) {
       round_.swap(waiting_);
       waiting_.clear();
       for (std::size_t i = 0; i < round_.size(); ++i) {
-        if (i + kEntitiesAhead < round_.size()) prefetch_lists(slots_[round_[i + kEntitiesAhead]].entity);
-        push(slots_[round_[i]]);
+        if (i + kEntitiesAhead < round_.size()) prefetch_neighbors(round_[i + kEntitiesAhead]);
+        push(round_[i], slots_.find_or_take(round_[i], 0));
       }
     }
   }
 
-  Slots& slots() { return slots_; }
+  const Slots& slots() const { return slots_; }
 
  private:
-  void push(Slot& slot) {
+  void push(std::uint32_t entity, Slot& slot) {
     const float residual = slot.residual;
     slot.residual = 0;
     slot.estimate += restart_ * residual;
-    const std::size_t type = graph_.type_of(slot.entity);
-    const std::size_t row = slot.entity - graph_.offset(type);
-    const double share = (1 - rule_.restart) * residual / total_weight(type, row);
-    for (const Adjacency& adjacency : graph_.from(type)) spread(adjacency, row, share);
+    const std::size_t type = graph_.type_of(entity);
+    const std::size_t row = entity - graph_.offset(type);
+    const double total = graph_.is_weighted(type) ? total_weight(type, row) : graph_.degree(entity);
+    for (const Adjacency& adjacency : graph_.from(type)) spread(adjacency, row, spread_ * residual / total);
   }
 
   double total_weight(std::size_t type, std::size_t row) const {
@@ -132,42 +162,60 @@ class Pusher {
   // Gives every neighbor `share` per unit of edge weight.
   void spread(const Adjacency& adjacency, std::size_t row, double share) {
     const CsrView& lists = adjacency.lists;
+    const std::uint64_t begin = lists.indptr[row];
+    const auto neighbors = lists.indices.subspan(begin, lists.degree(row));
     const std::uint32_t offset = graph_.offset(adjacency.to_type);
-    const std::uint64_t end = lists.indptr[row + 1];
-    const bool is_weighted = !lists.weights.empty();
-    for (std::uint64_t at = lists.indptr[row]; at < end; ++at) {
-      if (at + kEdgesAhead < end) slots_.prefetch(offset + lists.indices[at + kEdgesAhead]);
-      add(offset + lists.indices[at], static_cast<float>(is_weighted ? share * lists.weights[at] : share));
+    const auto even_amount = static_cast<float>(share);
+    for (std::size_t i = 0; i < std::min(kEdgesAhead, neighbors.size()); ++i) prefetch_slot(offset + neighbors[i]);
+    for (std::size_t i = 0; i < neighbors.size(); ++i) {
+      if (i + kEdgesAhead < neighbors.size()) prefetch_slot(offset + neighbors[i + kEdgesAhead]);
+      const bool is_even = lists.weights.empty();
+      add(offset + neighbors[i], is_even ? even_amount : static_cast<float>(share * lists.weights[begin + i]));
     }
   }
 
   void add(std::uint32_t entity, float amount) {
-    const std::uint32_t place = slots_.find_or_take(entity, static_cast<float>(rule_.eps));
-    Slot& slot = slots_[place];
+    Slot& slot = slots_.find_or_take(entity, eps_);
     const float before = slot.residual;
     slot.residual = before + amount;
     if (before >= slot.threshold || slot.residual < slot.threshold) return;
-    // Few residuals ever reach eps, the threshold of degree 1, so few degrees are looked up.
+    // A slot starts with the threshold of degree 1, which small residuals never reach: their degree is not needed.
     slot.threshold = threshold_of(entity);
-    if (slot.residual >= slot.threshold) waiting_.push_back(place);
+    if (slot.residual < slot.threshold) return;
+    waiting_.push_back(entity);
+    prefetch_indptr(entity);
   }
 
   // An entity without edges keeps its residual: there is nowhere to spread it.
   float threshold_of(std::uint32_t entity) const {
     const std::uint32_t degree = graph_.degree(entity);
-    return degree == 0 ? std::numeric_limits<float>::infinity() : static_cast<float>(rule_.eps * degree);
+    return degree == 0 ? std::numeric_limits<float>::infinity() : eps_ * static_cast<float>(degree);
   }
 
-  void prefetch_lists(std::uint32_t entity) const {
+  void prefetch_slot(std::uint32_t entity) const {
+    slots_.prefetch(entity);
+    graph_.prefetch_degree(entity);
+  }
+
+  void prefetch_indptr(std::uint32_t entity) const {
     const std::size_t type = graph_.type_of(entity);
     for (const Adjacency& adjacency : graph_.from(type)) {
       __builtin_prefetch(&adjacency.lists.indptr[entity - graph_.offset(type)]);
     }
   }
 
+  void prefetch_neighbors(std::uint32_t entity) const {
+    const std::size_t type = graph_.type_of(entity);
+    for (const Adjacency& adjacency : graph_.from(type)) {
+      const std::uint64_t begin = adjacency.lists.indptr[entity - graph_.offset(type)];
+      __builtin_prefetch(adjacency.lists.indices.data() + begin);
+    }
+  }
+
   const TypedGraph& graph_;
   const float restart_;
-  const PushRule rule_;
+  const float eps_;
+  const double spread_;  // the share of a residual that is spread
   Slots slots_;
   std::vector<std::uint32_t> round_;
   std::vector<std::uint32_t> waiting_;
@@ -179,11 +227,11 @@ class Ranker {
   Ranker(const TypedGraph& graph, const PushRule& rule, std::span<const std::size_t> take)
       : graph_(graph), restart_(static_cast<float>(rule.restart)), take_(take), best_(take.size()) {}
 
-  // Writes the slots of one source and frees the push's slots; returns the mass they hold.
-  float rank(std::uint32_t source, Slots& slots, std::span<std::uint32_t> ids, std::span<float> weights) {
+  // Writes the neighborhood of one source; returns the mass that it holds.
+  float rank(std::uint32_t source, const Slots& slots, std::span<std::uint32_t> ids, std::span<float> weights) {
     for (std::size_t type = 0; type < take_.size(); ++type) best_[type].reset(take_[type]);
     double at_source = 0;
-    slots.drain([&](const Slot& slot) {
+    slots.for_each([&](const Slot& slot) {
       const float score = slot.estimate + restart_ * slot.residual;
       if (slot.entity == source) {
         at_source = score;
@@ -252,7 +300,7 @@ PushState push_state(const TypedGraph& graph, std::uint32_t source, const PushRu
   Pusher pusher(graph, rule);
   pusher.push_from(source);
   std::vector<Slot> reached;
-  pusher.slots().drain([&](const Slot& slot) { reached.push_back(slot); });
+  pusher.slots().for_each([&](const Slot& slot) { reached.push_back(slot); });
   std::sort(reached.begin(), reached.end(), [](const Slot& a, const Slot& b) { return a.entity < b.entity; });
   PushState state;
   for (const Slot& slot : reached) {

@@ -34,7 +34,7 @@ struct PushOutput {
 // push's share is evidence too), never the source, ties by id. Types have their slots in order.
 //
 // The same bytes for any number of threads. Throws std::out_of_range at a source that does not exist.
-// Scratch per thread: 16 bytes * about 4 * min(entities, degree(source) + 1 / (restart * eps)); reused.
+// Scratch per thread: 128 to 256 bytes per entity that a push reaches, reused from source to source.
 //
 // Example: the path 0 - 1 - 2 (one type), source 0, restart 0.5, small eps, take 2: ids {1, 2}, weights near
 // {1/3, 1/12}; the source keeps 7/12.

@@ -1,6 +1,7 @@
 // The part of a typed graph that one walk may use: several adjacencies over entities of several types.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -44,6 +45,13 @@ class TypedGraph {
 
   // The number of edges of an entity, over all adjacencies.
   std::uint32_t degree(std::uint32_t entity) const { return degrees_[entity]; }
+  void prefetch_degree(std::uint32_t entity) const { __builtin_prefetch(&degrees_[entity]); }
+
+  // Whether an adjacency that leaves this type has weights.
+  bool is_weighted(std::size_t type) const {
+    return std::any_of(from_[type].begin(), from_[type].end(),
+                       [](const Adjacency& a) { return !a.lists.weights.empty(); });
+  }
 
  private:
   std::vector<std::uint64_t> offsets_;

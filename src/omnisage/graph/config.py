@@ -26,7 +26,8 @@ class GraphConfig(ConfigModel):
 
     prune: Annotated[Prune | None, Field(description="null keeps every edge")] = Prune()
     num_folds: Annotated[
-        int, Field(ge=0, le=64, description="training learns a pair from a graph without that pair's fold; 0: whole graph")
+        int,
+        Field(ge=0, le=64, description="training learns a pair from a graph without that pair's fold; 0: whole graph"),
     ] = 4
 
     @field_validator("num_folds")
