@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from learning_world import Prepared
+from omnisage.batches.batch import Histories
 from omnisage.batches.entities import EntitySource, build_entity_batch, describe_model
 from omnisage.model import inference
 from omnisage.model.inference import embed_entities, embed_users
 from omnisage.model.model import Model
-from omnisage.tables.artifact import SequencePart, Tables
+from omnisage.tables.artifact import Tables
 
 CPU = torch.device("cpu")
 
@@ -69,6 +70,7 @@ def test_users_are_read_from_their_last_events_whatever_the_block(
     assert part.actions is not None
     queries = np.concatenate([part.queries[:40], [[3, 0]]]).astype(np.uint32)
     assert queries[:, 1].max() > 12  # some have more events than the model reads
+    histories = Histories(part.indptr, part.entities, part.actions)
     expected: list[np.ndarray] = []
     with torch.no_grad():
         for row, known in queries.tolist():
@@ -79,22 +81,16 @@ def test_users_are_read_from_their_last_events_whatever_the_block(
             expected.append(model.sequences["user"](events, actions)[0, -1].numpy())
     for size in (256, 9):
         monkeypatch.setattr(inference, "_USERS_PER_BLOCK", size)
-        users = embed_users(model.sequences["user"], items, part, queries, max_length=12, device=CPU)
+        users = embed_users(model.sequences["user"], items, histories, queries, max_length=12, device=CPU)
         np.testing.assert_allclose(users, expected, atol=3e-6)
 
 
 def test_users_without_any_event_and_no_users_at_all_have_a_shape(model: Model) -> None:
-    part = SequencePart(
-        users=np.arange(2, dtype=np.uint32),
-        indptr=np.zeros(3, np.uint64),
-        entities=np.empty(0, np.uint32),
-        times=np.empty(0, np.int64),
-        actions=np.empty(0, np.uint32),
-        queries=None,
-    )
+    none_at_all = np.empty(0, np.uint32)
+    histories = Histories(np.zeros(3, np.uint64), none_at_all, none_at_all)
     items = np.ones((3, 8), np.float32)
     queries = np.array([[0, 0], [1, 0]], np.uint32)
-    users = embed_users(model.sequences["user"], items, part, queries, max_length=12, device=CPU)
+    users = embed_users(model.sequences["user"], items, histories, queries, max_length=12, device=CPU)
     np.testing.assert_allclose(np.linalg.norm(users, axis=1), 1, atol=1e-6)
-    none = embed_users(model.sequences["user"], items, part, queries[:0], max_length=12, device=CPU)
+    none = embed_users(model.sequences["user"], items, histories, queries[:0], max_length=12, device=CPU)
     assert none.shape == (0, 8)

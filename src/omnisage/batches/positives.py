@@ -44,7 +44,8 @@ def pair_groups(tables: Tables, num_folds: int) -> list[list[PairGroup]]:
     """
     groups: list[list[PairGroup]] = [[] for _ in range(max(num_folds, 1))]
     for name, relation in tables.relations.items():
-        if name in tables.pairs or len(relation.source_ids) == 0:
+        made_of_log = tables.manifest.plan.config["relations"][name]["pairs"] is not None
+        if made_of_log or len(relation.source_ids) == 0:
             continue
         directed = [
             (relation.source, relation.target, relation.source_ids, relation.target_ids),

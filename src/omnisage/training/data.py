@@ -29,16 +29,21 @@ def open_training_data(
         for name, sequence in tables.sequences.items()
         if uses_sequences and len(sequence.part("train").entities)
     }
-    if not any(groups) and not sequences:
+    uses_features = config.tasks.entity_feature.weight > 0
+    has_features = uses_features and config.tasks.num_random_negatives > 0 and any(tables.features.values())
+    # A step of a fold without pairs still learns from sequences and features, if there are any.
+    kept = [i for i, of_fold in enumerate(groups) if of_fold or sequences or has_features]
+    if not kept:
         raise OmnisageError(
-            "there is nothing to learn from: no training pair and no training sequence is left; "
-            "check `split` and the weights under `tasks`"
+            "there is nothing to learn from: no training pair and no training sequence is left, and features are not "
+            "learned without random negatives; check `split`, the weights under `tasks` and `num_random_negatives`"
         )
     sizes = BatchSizes(
         num_pairs=config.training.pairs_per_batch,
         num_users=config.training.users_per_batch,
         max_length=config.model.sequence.max_length,
         num_random=config.tasks.num_random_negatives,
-        num_feature_entities=config.training.pairs_per_batch // 4 if config.tasks.entity_feature.weight > 0 else 0,
+        num_feature_entities=max(config.training.pairs_per_batch // 4, 1) if uses_features else 0,
     )
-    return TrainingData([open_source(tables, graph, neighbors, fold) for fold in folds], groups, sequences, sizes, seed)
+    sources = [open_source(tables, graph, neighbors, folds[i]) for i in kept]
+    return TrainingData(sources, [groups[i] for i in kept], sequences, sizes, seed)

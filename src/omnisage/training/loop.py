@@ -44,7 +44,7 @@ def train(
         Where training ended.
 
     Raises:
-        OmnisageError: a loss is not finite.
+        OmnisageError: a loss or its gradient is not finite.
     """
     position = load_checkpoint(folder, learner) or Position(step=0, best=-1.0, num_since_best=0)
     metrics = MetricsLog(folder, position.step)
@@ -92,14 +92,14 @@ def train_step(learner: Learner, batch: StepBatch, config: TrainingConfig, seed:
     for task in learner.tasks.values():
         losses |= task.losses(step)
     loss = torch.stack(list(losses.values())).sum()
-    if not torch.isfinite(loss):
-        values = ", ".join(f"{name} {value.item()}" for name, value in losses.items())
-        raise OmnisageError(
-            f"the loss of step {batch.step} is not finite ({values}); the weights before it are kept; "
-            "lower training.learning_rate"
-        )
     learner.optimizer.zero_grad()
     loss.backward()
-    nn.utils.clip_grad_norm_(learner.parameters(), config.max_grad_norm)
+    norm = nn.utils.clip_grad_norm_(learner.parameters(), config.max_grad_norm)
+    if not torch.isfinite(loss + norm):
+        values = ", ".join(f"{name} {value.item()}" for name, value in losses.items())
+        raise OmnisageError(
+            f"the loss of step {batch.step} is not finite ({values}, norm of its gradient {norm.item()}); the weights "
+            "before it are kept; lower training.learning_rate"
+        )
     learner.optimizer.step()
     return {"loss": loss.item()} | {name: value.item() for name, value in losses.items()}

@@ -11,9 +11,10 @@ class MetricsLog:
 
     def __init__(self, folder: Path, step: int):
         path = folder / "metrics.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= step]
-        path.write_text("".join(f"{line}\n" for line in kept))
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        # A crash of the machine may have cut the last line short; it is from after the checkpoint.
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        path.write_text("".join(kept))
         self._file = path.open("a")
         self._board = SummaryWriter(folder / "tensorboard", purge_step=step + 1)
 

@@ -48,7 +48,7 @@ def validate(model: Model, source: EntitySource, tables: Tables, *, max_length: 
             metrics[f"{name}_recall@{_K}"] = _next_recall(users, embeddings[sequence.entity], part, part.queries)
     if pairs:
         recalls = [
-            _pair_recall(embeddings[a], embeddings[b], held, _training_partners(tables, a, b))
+            _pair_recall(embeddings[a], embeddings[b], held, _known_pairs(tables, a, b))
             for (a, b), held in pairs.items()
         ]
         metrics[f"pairs_recall@{_K}"] = float(np.mean(recalls))
@@ -69,12 +69,13 @@ def _next_recall(users: Vectors, entities: Vectors, part: SequencePart, queries:
         rows = np.repeat(np.arange(len(block)), block[:, 1])
         steps = np.arange(len(rows)) - np.repeat(np.cumsum(block[:, 1]) - block[:, 1], block[:, 1])
         scores[rows, part.entities[begins[rows] + steps]] = -np.inf
-        hits.append((scores > wanted[:, None]).sum(axis=1) < _K)
+        scores[np.arange(len(block)), positives] = -np.inf
+        hits.append(_is_hit(scores, wanted))
     return float(np.concatenate(hits).mean())
 
 
 def _pair_recall(sources: Vectors, targets: Vectors, held: NDArray[np.uint32], partners: NDArray[np.uint32]) -> float:
-    """Recall of the second entity by the first; training partners of the first are not ranked."""
+    """Recall of the second entity by the first; training partners of the first, and itself, are not ranked."""
     order = np.argsort(partners[:, 0], kind="stable")
     partners = partners[order]
     hits = 0
@@ -87,13 +88,26 @@ def _pair_recall(sources: Vectors, targets: Vectors, held: NDArray[np.uint32], p
         rows = np.repeat(np.arange(len(block)), lengths)
         steps = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         scores[rows, partners[begins[rows] + steps, 1]] = -np.inf
-        hits += int(((scores > wanted[:, None]).sum(axis=1) < _K).sum())
+        scores[np.arange(len(block)), block[:, 1]] = -np.inf
+        hits += int(_is_hit(scores, wanted).sum())
     return hits / len(held)
 
 
-def _training_partners(tables: Tables, source: str, target: str) -> NDArray[np.uint32]:
-    """All training pairs (source id, target id) of two types, over all relations, both directions: [P, 2]."""
-    found = [np.empty((0, 2), np.uint32)]
+def _is_hit(others_QN: Vectors, wanted_Q: Vectors) -> NDArray[np.bool_]:
+    """Is the positive among the best `_K`? Ties have their mean rank, so that equal embeddings find nothing."""
+    num_better = (others_QN > wanted_Q[:, None]).sum(axis=1)
+    num_equal = (others_QN == wanted_Q[:, None]).sum(axis=1)
+    return num_better + num_equal / 2 + 1 <= _K
+
+
+def _known_pairs(tables: Tables, source: str, target: str) -> NDArray[np.uint32]:
+    """All pairs (source id, target id) not to rank: of relations in both directions, and of entities with themselves.
+
+    Returns:
+        [P, 2] uint32.
+    """
+    num_same = tables.num_entities[source] if source == target else 0
+    found = [np.repeat(np.arange(num_same, dtype=np.uint32)[:, None], 2, axis=1)]
     for relation in tables.relations.values():
         if (relation.source, relation.target) == (source, target):
             found.append(np.stack([relation.source_ids, relation.target_ids], axis=1))
