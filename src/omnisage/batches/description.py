@@ -30,14 +30,26 @@ class ModelDescription:
     sequences: dict[str, int]  # name -> number of actions, 0 without actions
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """As lists, because the order of types and features matters and JSON objects are written sorted."""
+        types = [
+            {
+                "type": name,
+                "features": [
+                    {"name": feature} | asdict(of_feature) for feature, of_feature in of_type.features.items()
+                ],
+                "num_slots": of_type.num_slots,
+            }
+            for name, of_type in self.types.items()
+        ]
+        return {"types": types, "sequences": self.sequences}
 
     @staticmethod
     def from_json(stored: dict[str, Any]) -> "ModelDescription":
+        """The inverse of `to_json`."""
         types = {
-            name: TypeDescription(
-                {f: FeatureDescription(**d) for f, d in stored_type["features"].items()}, stored_type["num_slots"]
+            of_type["type"]: TypeDescription(
+                {f["name"]: FeatureDescription(f["kind"], f["size"]) for f in of_type["features"]}, of_type["num_slots"]
             )
-            for name, stored_type in stored["types"].items()
+            for of_type in stored["types"]
         }
         return ModelDescription(types, dict(stored["sequences"]))
