@@ -37,6 +37,7 @@ class EntityEncoder(nn.Module):
         self.head = nn.Sequential(
             nn.Linear(config.dim, 2 * config.dim), nn.GELU(), nn.Linear(2 * config.dim, config.embedding_dim)
         )
+        self.skip = nn.Linear(num_features * config.dim, config.embedding_dim)
 
     def forward(
         self, own_BFD: Tensor, tokens_UD: Tensor, neighbors_BK: Tensor, log_weights_BK: Tensor, present_BK: Tensor
@@ -57,7 +58,7 @@ class EntityEncoder(nn.Module):
             present_BK = present_BK & (torch.rand(present_BK.shape, device=own_BFD.device) >= self.neighbor_dropout)
         encode = self.collapsed if len(self.layers.layers) == 1 else self.ordinary
         cls_BD = encode(own_BFD, tokens_UD, neighbors_BK, log_weights_BK, present_BK)
-        return functional.normalize(self.head(cls_BD), dim=-1)
+        return functional.normalize(self.head(cls_BD) + self.skip(own_BFD.flatten(1)), dim=-1)
 
     def ordinary(
         self, own_BFD: Tensor, tokens_UD: Tensor, neighbors_BK: Tensor, log_weights_BK: Tensor, present_BK: Tensor

@@ -44,8 +44,7 @@ class HashedText(nn.Module):
             per_sample_weights=weights.flatten(),
             mode="sum",
         )
-        lengths = (text.offsets[1:] - text.offsets[:-1]).clamp(min=1)
-        return summed * lengths[:, None].rsqrt()
+        return _unit_variance(summed, text)
 
 
 class Categories(nn.Module):
@@ -59,8 +58,13 @@ class Categories(nn.Module):
     def forward(self, categories: Bags) -> Tensor:
         """The entities' vectors [U, V]; zero without any category."""
         summed = functional.embedding_bag(categories.values, self.table, categories.offsets[:-1], mode="sum")
-        lengths = (categories.offsets[1:] - categories.offsets[:-1]).clamp(min=1)
-        return summed * lengths[:, None].rsqrt()
+        return _unit_variance(summed, categories)
+
+
+def _unit_variance(summed_UV: Tensor, bags: Bags) -> Tensor:
+    """Sums of table rows [U, V], which start with length 1, scaled so that every component starts with variance 1."""
+    lengths_U = (bags.offsets[1:] - bags.offsets[:-1]).clamp(min=1)
+    return summed_UV * (summed_UV.shape[1] / lengths_U[:, None]).sqrt()
 
 
 def projection(width_in: int, width_out: int, dropout: float) -> nn.Sequential:

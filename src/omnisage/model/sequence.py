@@ -19,7 +19,9 @@ class SequenceModel(nn.Module):
         self.start = nn.Parameter(torch.randn(config.dim) * 0.02)
         self.project = nn.Linear(config.embedding_dim, config.dim)
         self.actions = nn.Embedding(num_actions, config.dim) if num_actions else None
-        self.positions = nn.Parameter(torch.randn(sequence.max_length + 1, config.dim) * 0.02)
+        if self.actions is not None:
+            nn.init.normal_(self.actions.weight, std=0.1)
+        self.positions = nn.Parameter(torch.randn(sequence.max_length + 1, config.dim) * 0.1)
         self.dropout = nn.Dropout(sequence.dropout)
         layer = nn.TransformerEncoderLayer(
             config.dim,
@@ -45,7 +47,8 @@ class SequenceModel(nn.Module):
         Returns:
             [B, L+1, E] float, rows of length 1: entry i knows the first i events.
         """
-        tokens_BLD = self.project(events_BLE)
+        # Rows of length 1 become components of variance 1, on a par with what is added to them.
+        tokens_BLD = self.project(events_BLE * events_BLE.shape[-1] ** 0.5)
         if self.actions is not None and actions_BL is not None:
             tokens_BLD = tokens_BLD + self.actions(actions_BL)
         start_B1D = self.start.expand(events_BLE.shape[0], 1, -1)
