@@ -67,7 +67,9 @@ def draw_step(data: TrainingData, step: int) -> StepBatch:
         for name, sequence in data.sequences.items()
     }
     positives = _positives(data, pairs, sequences)
-    if sizes.num_feature_entities:  # types that no pair or event leads to are learned from their features
+    if (
+        sizes.num_feature_entities and sizes.num_random
+    ):  # types that no pair or event leads to are learned from their features
         led_to = {group.target for group in data.groups[fold]} | {s.entity for s in data.sequences.values()}
         positives |= {t: np.empty(0, np.uint32) for t in source.num_entities if t not in led_to}
     random_ids = {t: _random_ids(source.num_entities[t], sizes.num_random, data.seed, step, t) for t in positives}

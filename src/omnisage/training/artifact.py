@@ -45,17 +45,18 @@ def open_trained(folder: Path) -> Trained:
         weights = load_file(folder / "model.safetensors")
         config = ModelConfig(**stored["model"])
         description = ModelDescription.from_json(stored["description"])
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        model = Model(description, config)
+        model.load_state_dict(_below("model.", weights))
+        entity_feature = None
+        if stored["entity_feature"] is not None:
+            task_config = EntityFeatureConfig(**stored["entity_feature"])
+            encoders = model.embedders.feature_encoders
+            entity_feature = EntityFeature(description, encoders, config.embedding_dim, task_config)
+            entity_feature.load_state_dict(_below("tasks.entity_feature.", weights))
+            entity_feature.eval()
+    # A RuntimeError is what torch raises for weights of other names or shapes.
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise OmnisageError(f"{folder} is damaged ({error}); run `omnisage training` again") from error
-    model = Model(description, config)
-    model.load_state_dict(_below("model.", weights))
-    entity_feature = None
-    if stored["entity_feature"] is not None:
-        task_config = EntityFeatureConfig(**stored["entity_feature"])
-        encoders = model.embedders.feature_encoders
-        entity_feature = EntityFeature(description, encoders, config.embedding_dim, task_config)
-        entity_feature.load_state_dict(_below("tasks.entity_feature.", weights))
-        entity_feature.eval()
     model.eval()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for module in (model, entity_feature):

@@ -5,6 +5,7 @@ have taken.
 """
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -47,9 +48,11 @@ def train(
         OmnisageError: a loss or its gradient is not finite.
     """
     position = load_checkpoint(folder, learner) or Position(step=0, best=-1.0, num_since_best=0)
-    metrics = MetricsLog(folder, position.step)
     learner.model.train()
-    with track("training", total=config.num_steps, unit="steps") as advance:
+    with (
+        closing(MetricsLog(folder, position.step)) as metrics,
+        track("training", total=config.num_steps, unit="steps") as advance,
+    ):
         advance(position.step)
         begin = config.num_steps if position.num_since_best >= config.patience else position.step
         for batch in load_steps(data, begin, config.num_steps):
@@ -74,7 +77,6 @@ def train(
             save_checkpoint(folder, learner, position)
             if position.num_since_best >= config.patience:
                 break
-    metrics.close()
     return position
 
 

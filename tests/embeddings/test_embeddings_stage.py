@@ -1,0 +1,187 @@
+"""The `embeddings` stage on the small world: everything and everybody has a vector, in the order of the ids."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from learning_world import NUM_LONELY, NUM_SHOPS, Prepared, train
+from omnisage.artifact import Manifest, Plan, partial_folder
+from omnisage.embeddings import stage
+from omnisage.embeddings.artifact import open_embeddings
+from omnisage.errors import OmnisageError
+from omnisage.neighbors.artifact import open_neighbors
+from omnisage.schema import NoConfig
+from omnisage.tables.artifact import CategoryArrays, TextArrays
+from omnisage.training.artifact import Trained, open_trained
+from world import NUM_CREATORS
+
+
+@pytest.fixture(scope="module")
+def training(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("trained") / "training"
+    train(prepared, out, ["training.num_steps=2"])
+    return out
+
+
+def run(prepared: Prepared, training: Path, out: Path) -> Manifest:
+    plan = Plan("embeddings", {}, 0, {})
+    return stage.run(NoConfig(), plan, out, num_threads=1, training=training, **prepared.inputs())
+
+
+@pytest.fixture(scope="module")
+def finished(prepared: Prepared, training: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("finished") / "embeddings"
+    run(prepared, training, out)
+    return out
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_entity_and_every_user_has_a_unit_vector(prepared: Prepared, finished: Path) -> None:
+    tables, embeddings = prepared.open_tables(), open_embeddings(finished)
+    assert {t: len(vectors) for t, vectors in embeddings.entities.items()} == tables.num_entities
+    assert len(embeddings.users["user"]) == tables.sequences["user"].num_users
+    for vectors in (*embeddings.entities.values(), *embeddings.users.values()):
+        assert vectors.dtype == np.float32
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    counts = embeddings.manifest.counts
+    assert counts == {"entities": tables.num_entities, "users": {"user": tables.sequences["user"].num_users}, "dim": 8}
+
+
+def test_entities_without_neighbors_are_told_apart_by_their_features(prepared: Prepared, finished: Path) -> None:
+    neighbors, embeddings = open_neighbors(prepared.neighbors), open_embeddings(finished)
+    assert neighbors["shop"].ids.shape == (NUM_SHOPS, 0)
+    lonely = np.flatnonzero((neighbors["creator"].weights == 0).all(axis=1))
+    assert len(lonely) >= NUM_LONELY
+    assert "lonely 0" in prepared.open_tables().ids("creator").take(lonely).to_pylist()
+    assert len(embeddings.entities["creator"]) == NUM_CREATORS + NUM_LONELY
+    for vectors in (embeddings.entities["creator"][lonely], embeddings.entities["shop"]):
+        similarities = vectors @ vectors.T
+        assert similarities[~np.eye(len(vectors), dtype=bool)].max() < 1 - 1e-6
+
+
+def test_parquet_has_the_users_own_ids_in_the_order_of_the_rows(prepared: Prepared, finished: Path) -> None:
+    tables, embeddings = prepared.open_tables(), open_embeddings(finished)
+    files = {finished / "entities" / f"{t}.parquet": (tables.ids(t), embeddings.entities[t]) for t in tables.features}
+    files[finished / "users" / "user.parquet"] = (tables.user_ids("user"), embeddings.users["user"])
+    assert len(files) == 5
+    for path, (ids, vectors) in files.items():
+        exported = pq.read_table(path)
+        assert exported.column_names == ["id", "embedding"]
+        assert exported["id"].to_pylist() == ids.to_pylist()
+        np.testing.assert_array_equal(np.array(exported["embedding"].to_pylist(), np.float32), vectors)
+
+
+def one_user(trained: Trained, items: np.ndarray, entities: np.ndarray, actions: np.ndarray) -> np.ndarray:
+    """The user who did this, computed alone from the last 12 events."""
+    with torch.no_grad():
+        events = torch.from_numpy(items[entities[-12:]])[None]
+        done = torch.from_numpy(actions[-12:].astype(np.int64))[None]
+        return trained.model.sequences["user"](events, done)[0, -1].numpy()
+
+
+@pytest.mark.parametrize("part_name", ["validation", "test"])
+def test_queries_align_with_those_of_tables(prepared: Prepared, training: Path, finished: Path, part_name: str) -> None:
+    embeddings, trained = open_embeddings(finished), open_trained(training)
+    part = prepared.open_tables().sequences["user"].part(part_name)
+    vectors = embeddings.queries("user", part_name)
+    assert part.queries is not None
+    assert part.actions is not None
+    assert vectors.shape == (len(part.queries), 8)
+    for i, (row, known) in enumerate(part.queries.tolist()):
+        known_events = slice(int(part.indptr[row]), int(part.indptr[row]) + known)
+        expected = one_user(
+            trained, embeddings.entities["item"], part.entities[known_events], part.actions[known_events]
+        )
+        np.testing.assert_allclose(vectors[i], expected, atol=3e-6)
+
+
+def test_users_are_as_after_their_last_event(prepared: Prepared, training: Path, finished: Path) -> None:
+    embeddings, trained = open_embeddings(finished), open_trained(training)
+    part = prepared.open_tables().sequences["user"].part("all")
+    assert part.actions is not None
+    for user in (0, 57, 119):
+        events = slice(int(part.indptr[user]), int(part.indptr[user + 1]))
+        expected = one_user(trained, embeddings.entities["item"], part.entities[events], part.actions[events])
+        np.testing.assert_allclose(embeddings.users["user"][user], expected, atol=3e-6)
+
+
+def test_feature_queries_are_asked_by_entities_that_have_the_feature(
+    prepared: Prepared, training: Path, finished: Path
+) -> None:
+    embeddings, tables, trained = open_embeddings(finished), prepared.open_tables(), open_trained(training)
+    for entity_type, features in tables.features.items():
+        assert set(embeddings.features.get(entity_type, {})) == set(features)
+        for name, arrays in features.items():
+            if isinstance(arrays, TextArrays | CategoryArrays):
+                present = np.flatnonzero(np.diff(arrays.indptr.astype(np.int64)))
+            else:
+                present = np.flatnonzero(arrays.present)
+            queries = embeddings.features[entity_type][name]
+            assert queries.ids.tolist() == present.tolist()
+            np.testing.assert_allclose(np.linalg.norm(queries.vectors, axis=1), 1, atol=1e-5)
+    price = tables.features["item"]["price"]
+    ids = embeddings.features["item"]["price"].ids
+    raw = torch.from_numpy(np.stack([price.values[ids], np.ones(len(ids), np.float32)], axis=1))
+    assert trained.entity_feature is not None
+    with torch.no_grad():
+        expected = trained.entity_feature.encode("item", "price", raw).numpy()
+    np.testing.assert_allclose(embeddings.features["item"]["price"].vectors, expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("after", [0, 2, 5])
+def test_a_killed_run_goes_on_with_the_files_that_are_missing(
+    prepared: Prepared, training: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    out, written = tmp_path / "embeddings", []
+    write = stage._write_array
+
+    def write_until_killed(path: Path, values: np.ndarray) -> None:
+        if len(written) == after:
+            raise KeyboardInterrupt
+        written.append(path)
+        write(path, values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "_write_array", write_until_killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(prepared, training, out)
+    assert not out.exists()
+    before = {path: path.stat().st_mtime_ns for path in partial_folder(out).rglob("*.npy")}
+    assert len(before) == after
+    again: list[Path] = []
+    monkeypatch.setattr(stage, "_write_array", lambda path, values: (again.append(path), write(path, values)))
+    run(prepared, training, out)
+    assert not set(again) & set(before)
+    assert bytes_of(out) == bytes_of(finished)
+
+
+def test_without_the_feature_task_and_without_users_there_are_entities_only(prepared: Prepared, tmp_path: Path) -> None:
+    off = ["tasks.entity_feature.weight=0", "tasks.user_entity.weight=0", "training.num_steps=1"]
+    train(prepared, tmp_path / "training", off)
+    run(prepared, tmp_path / "training", tmp_path / "embeddings")
+    embeddings = open_embeddings(tmp_path / "embeddings")
+    assert len(embeddings.entities) == 4
+    assert embeddings.users == {}
+    assert embeddings.features == {}
+
+
+def test_missing_weights_name_the_command_to_run(prepared: Prepared, tmp_path: Path) -> None:
+    with pytest.raises(OmnisageError, match="run `omnisage training` first"):
+        run(prepared, tmp_path / "training", tmp_path / "embeddings")
+    assert not partial_folder(tmp_path / "embeddings").exists()
+
+
+def test_a_damaged_file_is_refused(finished: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "embeddings"
+    shutil.copytree(finished, damaged)
+    path = damaged / "users" / "user.npy"
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(OmnisageError, match=r"user\.npy cannot be read .*run `omnisage embeddings` again"):
+        open_embeddings(damaged)
