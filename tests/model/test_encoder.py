@@ -83,7 +83,10 @@ def test_the_collapsed_layer_equals_the_ordinary_one_in_values_and_gradients(
 def test_one_layer_takes_the_collapsed_form_and_more_take_the_ordinary_one(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = make_inputs(2, 3, 4, 1, 8, 0.5)
     shallow, deep = make_encoder(1, 4), make_encoder(1, 4, num_layers=2)
-    expected = [torch.nn.functional.normalize(e.head(e.ordinary(*inputs)), dim=-1) for e in (shallow, deep)]
+    own = inputs.own_BFD.flatten(1)  # own features reach the embedding beside the encoder, too
+    expected = [
+        torch.nn.functional.normalize(e.head(e.ordinary(*inputs)) + e.skip(own), dim=-1) for e in (shallow, deep)
+    ]
 
     def refuse(*_: Tensor) -> Tensor:
         raise AssertionError

@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -39,7 +40,7 @@ def test_hashed_text_is_the_sum_of_weighted_table_rows(texts: list[list[int]], n
             importance = encoder.importance[bucket(token, multipliers[-1])]
             for h in range(num_hashes):
                 expected[i] += importance[h].detach() * encoder.table[bucket(token, multipliers[h])].detach()
-        expected[i] /= math.sqrt(max(len(tokens), 1))
+        expected[i] *= math.sqrt(4 / max(len(tokens), 1))  # 4 is the width
     torch.testing.assert_close(encoder(bags(texts)).detach(), expected, rtol=1e-6, atol=1e-6)
 
 
@@ -62,13 +63,24 @@ def test_hash_functions_differ_and_spread_over_all_buckets() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(lists=st.lists(st.lists(st.integers(0, 4), max_size=4), max_size=5))
-def test_categories_are_the_sum_of_their_rows_over_the_root_of_their_number(lists: list[list[int]]) -> None:
+def test_categories_are_the_scaled_sum_of_their_rows(lists: list[list[int]]) -> None:
     encoder = Categories(num_values=5, width=3).double()
     expected = torch.zeros(len(lists), 3, dtype=torch.float64)
     for i, values in enumerate(lists):
         for value in values:
-            expected[i] += encoder.table[value].detach() / math.sqrt(len(values))
+            expected[i] += encoder.table[value].detach() * math.sqrt(3 / len(values))
     torch.testing.assert_close(encoder(bags(lists)).detach(), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("num_values", [1, 6])
+def test_every_component_starts_with_variance_one_however_many_values_an_entity_has(num_values: int) -> None:
+    torch.manual_seed(0)
+    random = torch.randint(2**62, (3000, num_values))
+    offsets = torch.arange(3001) * num_values
+    text = HashedText(num_buckets=4096, num_hashes=2, width=8)(Bags(random.flatten(), offsets))
+    categories = Categories(num_values=4096, width=8)(Bags(random.flatten() % 4096, offsets))
+    assert text.std().item() == pytest.approx(1, abs=0.05)
+    assert categories.std().item() == pytest.approx(1, abs=0.05)
 
 
 def test_an_empty_vocabulary_gives_zero_vectors() -> None:

@@ -44,6 +44,9 @@ def run(
     sequence_entities = {name: sequence.entity for name, sequence in data.sequences.items()}
     description = describe_model(source, {name: opened.sequences[name].num_actions for name in sequence_entities})
     learner = build_learner(description, sequence_entities, opened.num_entities, config, seed=plan.seed)
+    # Otherwise threads race to add up the gradients of an entity that stands in several places, and a run is not equal
+    # to the same run. Not on a GPU, where some of the operations have no such form.
+    torch.use_deterministic_algorithms(learner.device.type == "cpu")
 
     partial = begin(out, plan)
     entity_feature = config.tasks.entity_feature
