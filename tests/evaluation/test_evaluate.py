@@ -122,7 +122,7 @@ def test_every_row_has_every_method_that_applies_and_every_metric(evaluation: Ev
     methods: dict[str, set[str]] = {}
     for record in evaluation.records:
         methods.setdefault(record.task, set()).add(record.method)
-    users = {"model", "popularity", "item_knn"}
+    users = {"model", "popularity", "item_knn", "item_knn_tuned"}
     assert methods == {
         "user_entity_next": users,
         "user_entity_future": users,

@@ -28,7 +28,7 @@ def tables_of(train: list[list[int]], validation: list[list[int]], queries: list
 
 
 def choose(tables: Any) -> ItemKnnSettings:
-    return choose_item_knn(tables, "user", k=1, mask_history=True)
+    return choose_item_knn(tables, "user", "user_entity_next", k=1, mask_history=True)
 
 
 def test_recency_is_chosen_where_only_the_last_event_matters() -> None:

@@ -32,7 +32,7 @@ def run(
     plan: Plan,
     out: Path,
     *,
-    num_threads: int,
+    num_threads: int,  # noqa: ARG001 - torch takes as many as in training, so that results do not depend on it
     tables: Path,
     graph: Path,
     neighbors: Path,
@@ -43,11 +43,10 @@ def run(
     Raises:
         OmnisageError: an input that is missing or damaged.
     """
-    if num_threads:
-        torch.set_num_threads(num_threads)
     opened = open_tables(tables)
     source = open_source(opened, graph, neighbors)
     trained = open_trained(training)
+    torch.set_num_threads(trained.manifest.plan.config["training"]["num_threads"])
     partial = begin(out, plan)
     entities = {t: _write_entities(partial, t, opened, source, trained) for t in opened.num_entities}
     users = {

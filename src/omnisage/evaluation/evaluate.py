@@ -13,7 +13,7 @@ from omnisage.evaluation.item_knn_choice import choose_item_knn
 from omnisage.evaluation.pair_queries import pair_retrievals
 from omnisage.evaluation.records import Record
 from omnisage.evaluation.retrieval import measure
-from omnisage.evaluation.user_queries import user_retrievals
+from omnisage.evaluation.user_queries import USER_TASKS, tuned_key, user_retrievals
 from omnisage.progress import track
 from omnisage.tables.artifact import Tables
 from omnisage.tables.leaks import find_leaks
@@ -24,7 +24,7 @@ class Evaluation:
     """Everything measured on one part."""
 
     part: str
-    item_knn: dict[str, ItemKnnSettings]  # sequence -> what was chosen on the validation users
+    item_knn: dict[str, ItemKnnSettings]  # "<task>: <sequence>" -> what was chosen on the validation users
     records: list[Record]
     differences: list[Record]  # model minus each baseline, paired
 
@@ -57,12 +57,13 @@ def evaluate(
     _refuse_leaks(tables)
     _refuse_other_entities(tables, embeddings)
     item_knn = {
-        name: choose_item_knn(tables, name, k=config.ks[0], mask_history=config.mask_history)
+        tuned_key(task, name): choose_item_knn(tables, name, task, k=config.ks[0], mask_history=config.mask_history)
         for name in embeddings.users
+        for task in USER_TASKS
     }
     links = training_links(tables)
     retrievals = [
-        *user_retrievals(tables, embeddings, part, mask_history=config.mask_history, settings=item_knn),
+        *user_retrievals(tables, embeddings, part, mask_history=config.mask_history, tuned=item_knn),
         *pair_retrievals(tables, embeddings, part, links=links),
         *feature_retrievals(tables, embeddings, links=links),
     ]

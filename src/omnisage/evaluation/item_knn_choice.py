@@ -1,4 +1,4 @@
-"""Chooses item-kNN's settings on the validation users, so that the bar a model must clear is a high one."""
+"""Tunes item-kNN on the validation users, so that beside the plain cosine there is a higher bar to clear."""
 
 import itertools
 
@@ -25,8 +25,8 @@ _MAX_QUERIES = 5000  # enough to tell 20 settings apart; more would only cost ti
 _ROWS_AT_A_TIME = 512
 
 
-def choose_item_knn(tables: Tables, sequence: str, *, k: int, mask_history: bool) -> ItemKnnSettings:
-    """The settings with the best next-action recall@k of validation users in the full corpus.
+def choose_item_knn(tables: Tables, sequence: str, task: str, *, k: int, mask_history: bool) -> ItemKnnSettings:
+    """The settings with the best recall@k of validation users in the full corpus.
 
     Every combination is tried, on evenly spaced queries where there are very many. The first of equals wins,
     so without validation queries it is the plain cosine.
@@ -34,16 +34,17 @@ def choose_item_knn(tables: Tables, sequence: str, *, k: int, mask_history: bool
     Args:
         tables: the `tables` artifact.
         sequence: the sequence's name.
+        task: `user_entity_next` or `user_entity_future`.
         k: the cut.
         mask_history: as in the evaluation.
     """
     queries = user_queries(tables, sequence, "validation")
     excluded = queries.histories if mask_history else Lists.empty(len(queries.users))
-    kept = answerable(queries.following, excluded)
+    kept = answerable(queries.wanted(task), excluded)
     if len(kept) == 0:
         return ItemKnnSettings()
     kept = kept[:: -(-len(kept) // _MAX_QUERIES)]
-    histories, wanted, excluded = (lists.take(kept) for lists in (queries.histories, queries.following, excluded))
+    histories, wanted, excluded = (lists.take(kept) for lists in (queries.histories, queries.wanted(task), excluded))
     users = queries.users[kept]
     train = train_lists(tables.sequences[sequence].part("train"))
     num_entities = tables.num_entities[tables.sequences[sequence].entity]
@@ -54,7 +55,7 @@ def choose_item_knn(tables: Tables, sequence: str, *, k: int, mask_history: bool
         for half_life in _HALF_LIVES:
             settings = ItemKnnSettings(num_neighbors, shrinkage, half_life)
             scorer = item_knn_for_users(similarity, histories, settings)
-            recall = _recall(_ranks(scorer, wanted, excluded), users, k)
+            recall = _recall(_ranks(scorer, wanted, excluded), wanted, users, k)
             if recall > best_recall:
                 best, best_recall = settings, recall
     return best
@@ -66,7 +67,9 @@ def _ranks(scorer: Scorer, wanted: Lists, excluded: Lists) -> Ranks:
     return np.concatenate(ranks)
 
 
-def _recall(ranks: Ranks, users: NDArray[np.int64], k: int) -> float:
-    distinct, user_of_query = np.unique(users, return_inverse=True)
+def _recall(ranks: Ranks, wanted: Lists, users: NDArray[np.int64], k: int) -> float:
+    """Mean over users of the mean over their queries of the share of positives in the top k."""
     hits = np.where(ranks <= k, 1.0, 0.0)[:, None]
-    return float(group_means(hits, user_of_query, len(distinct)).mean())
+    of_queries = group_means(hits, wanted.row_of_id(), len(wanted))
+    distinct, user_of_query = np.unique(users, return_inverse=True)
+    return float(group_means(of_queries, user_of_query, len(distinct)).mean())

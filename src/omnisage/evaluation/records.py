@@ -10,7 +10,9 @@ class Record:
     task: str  # user_entity_next, user_entity_future, entity_entity, entity_feature
     name: str  # which sequence, pair of types or feature
     regime: str  # full, random
-    method: str  # model, popularity, item_knn, adamic_adar; "model - popularity" for a paired difference
+    method: (
+        str  # model, popularity, item_knn, item_knn_tuned, adamic_adar; "model - popularity" for a paired difference
+    )
     metric: str  # recall@k, ndcg@k, mrr
     value: float
     low: float

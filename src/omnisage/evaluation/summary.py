@@ -4,7 +4,13 @@ from omnisage.evaluation.evaluate import Evaluation
 from omnisage.evaluation.records import Record
 from omnisage.evaluation.retrieval import MODEL
 
-METHODS = {MODEL: "model", "popularity": "popularity", "item_knn": "item-kNN", "adamic_adar": "Adamic-Adar"}
+METHODS = {
+    MODEL: "model",
+    "popularity": "popularity",
+    "item_knn": "item-kNN",
+    "item_knn_tuned": "tuned item-kNN",
+    "adamic_adar": "Adamic-Adar",
+}
 """Method -> what people read, in the order of columns."""
 
 TASKS = {

@@ -24,6 +24,18 @@ class UserQueries:
     following: Lists  # the next event, one per query
     future: Lists  # distinct entities of the window after the last known event, without those of the history
 
+    def wanted(self, task: str) -> Lists:
+        """The positives of `user_entity_next` or `user_entity_future`."""
+        return {"user_entity_next": self.following, "user_entity_future": self.future}[task]
+
+
+USER_TASKS = ("user_entity_next", "user_entity_future")
+
+
+def tuned_key(task: str, sequence: str) -> str:
+    """What the settings of the tuned item-kNN are filed under."""
+    return f"{task}: {sequence}"
+
 
 def user_queries(tables: Tables, sequence: str, part: str) -> UserQueries:
     """Read the queries of `validation` or `test`.
@@ -66,7 +78,7 @@ def user_retrievals(
     part: str,
     *,
     mask_history: bool,
-    settings: dict[str, ItemKnnSettings],
+    tuned: dict[str, ItemKnnSettings],
 ) -> list[Retrieval]:
     """The next and the future action of the held-out users of every sequence that has embeddings of users.
 
@@ -75,7 +87,7 @@ def user_retrievals(
         embeddings: the `embeddings` artifact.
         part: `validation` or `test`.
         mask_history: whether entities of the history are no candidates.
-        settings: item-kNN's, by sequence.
+        tuned: settings of the tuned item-kNN, by `tuned_key`.
     """
     retrievals: list[Retrieval] = []
     for name in embeddings.users:
@@ -88,17 +100,20 @@ def user_retrievals(
                 f"sequence '{name}'; run `omnisage embeddings` again"
             )
         num_entities = tables.num_entities[sequence.entity]
-        train = sequence.part("train")
-        similarity = item_similarity(train_lists(train), num_entities, settings[name])
+        train = train_lists(sequence.part("train"))
         counts = event_counts(tables, name)
         excluded = queries.histories if mask_history else Lists.empty(len(queries.users))
-        for task, wanted in (("user_entity_next", queries.following), ("user_entity_future", queries.future)):
+        for task in USER_TASKS:
+            wanted = queries.wanted(task)
             kept = answerable(wanted, excluded)
+            histories = queries.histories.take(kept)
             scorers: dict[str, Scorer] = {
                 MODEL: inner_product(vectors[kept], embeddings.entities[sequence.entity]),
                 "popularity": popularity(counts),
-                "item_knn": item_knn_for_users(similarity, queries.histories.take(kept), settings[name]),
             }
+            for method, settings in (("item_knn", ItemKnnSettings()), ("item_knn_tuned", tuned[tuned_key(task, name)])):
+                similarity = item_similarity(train, num_entities, settings)
+                scorers[method] = item_knn_for_users(similarity, histories, settings)
             retrievals.append(
                 Retrieval(
                     task,

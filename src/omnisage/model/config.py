@@ -27,6 +27,7 @@ class ModelConfig(ConfigModel):
     hash_buckets: Annotated[int, Field(gt=0, description="rows of a text feature's hash table")] = 16384
     num_hashes: Annotated[int, Field(ge=1)] = 2
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    feature_dropout: Annotated[float, Field(ge=0, lt=1, description="chance that training drops an own feature")] = 0.0
     neighbor_dropout: Annotated[float, Field(ge=0, lt=1, description="chance that training drops a neighbor")] = 0.1
     sequence: SequenceModelConfig = SequenceModelConfig()
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from omnisage.model.config import ModelConfig
+from omnisage.model.modules import Projection
 
 
 class EntityEncoder(nn.Module):
@@ -24,6 +25,7 @@ class EntityEncoder(nn.Module):
         super().__init__()
         self.num_features = num_features
         self.neighbor_dropout = config.neighbor_dropout
+        self.feature_dropout = config.feature_dropout
         self.dropout = config.dropout
         self.cls = nn.Parameter(torch.randn(config.dim) * 0.02)
         self.positions = nn.Parameter(torch.randn(1 + num_features + num_slots, config.dim) * 0.02)
@@ -34,9 +36,7 @@ class EntityEncoder(nn.Module):
             config.dim, config.num_heads, 4 * config.dim, config.dropout, activation="gelu", batch_first=True
         )
         self.layers = nn.TransformerEncoder(layer, config.num_layers, enable_nested_tensor=False)
-        self.head = nn.Sequential(
-            nn.Linear(config.dim, 2 * config.dim), nn.GELU(), nn.Linear(2 * config.dim, config.embedding_dim)
-        )
+        self.head = Projection(config.dim, config.embedding_dim)
         self.skip = nn.Linear(num_features * config.dim, config.embedding_dim)
 
     def forward(
@@ -56,6 +56,9 @@ class EntityEncoder(nn.Module):
         """
         if self.training and self.neighbor_dropout > 0:
             present_BK = present_BK & (torch.rand(present_BK.shape, device=own_BFD.device) >= self.neighbor_dropout)
+        if self.training and self.feature_dropout > 0:
+            kept_BF = torch.rand(own_BFD.shape[:2], device=own_BFD.device) >= self.feature_dropout
+            own_BFD = own_BFD * kept_BF[..., None]
         encode = self.collapsed if len(self.layers.layers) == 1 else self.ordinary
         cls_BD = encode(own_BFD, tokens_UD, neighbors_BK, log_weights_BK, present_BK)
         return functional.normalize(self.head(cls_BD) + self.skip(own_BFD.flatten(1)), dim=-1)

@@ -10,7 +10,7 @@ from torch.nn import functional
 from omnisage.batches.batch import Bags, RawFeatures
 from omnisage.batches.description import FeatureDescription, TypeDescription
 from omnisage.model.config import ModelConfig
-from omnisage.model.modules import Modules
+from omnisage.model.modules import Modules, Projection
 
 
 class HashedText(nn.Module):
@@ -67,13 +67,6 @@ def _unit_variance(summed_UV: Tensor, bags: Bags) -> Tensor:
     return summed_UV * (summed_UV.shape[1] / lengths_U[:, None]).sqrt()
 
 
-def projection(width_in: int, width_out: int, dropout: float) -> nn.Sequential:
-    """The small MLP that turns a feature's vector into a token."""
-    return nn.Sequential(
-        nn.Linear(width_in, 2 * width_out), nn.ReLU(), nn.Dropout(dropout), nn.Linear(2 * width_out, width_out)
-    )
-
-
 class FeatureEncoder(nn.Module):
     """The features of one entity type, as vectors, as own tokens and as one token for a neighbor's place."""
 
@@ -84,8 +77,8 @@ class FeatureEncoder(nn.Module):
         for name, feature in description.features.items():
             lookups[name], self.widths[name] = _lookup(feature, config)
         self.lookups = Modules(lookups)
-        self.own = Modules({f: projection(w, config.dim, config.dropout) for f, w in self.widths.items()})
-        self.neighbor = projection(sum(self.widths.values()), config.dim, config.dropout)
+        self.own = Modules({f: Projection(w, config.dim, dropout=config.dropout) for f, w in self.widths.items()})
+        self.neighbor = Projection(sum(self.widths.values()), config.dim, dropout=config.dropout)
 
     def vectors(self, raw: RawFeatures) -> dict[str, Tensor]:
         """Each feature's vector [U, V], before any projection: what the entity-feature task starts from."""

@@ -1,15 +1,15 @@
-"""A `torch.nn.ModuleDict` that tells the type checker what its modules are."""
+"""Two small modules that the others share."""
 
 from collections.abc import ItemsView, Mapping, ValuesView
 from typing import Generic, TypeVar, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 M = TypeVar("M", bound=nn.Module)
 
 
 class Modules(nn.ModuleDict, Generic[M]):
-    """Modules of one type, by name."""
+    """A `torch.nn.ModuleDict` that tells the type checker what its modules are."""
 
     def __init__(self, modules: Mapping[str, M]):
         super().__init__(modules)
@@ -22,3 +22,22 @@ class Modules(nn.ModuleDict, Generic[M]):
 
     def values(self) -> ValuesView[M]:
         return cast("ValuesView[M]", super().values())
+
+
+class Projection(nn.Module):
+    """A small MLP beside a linear map (OmniSage, appendix A.3, has the MLP alone).
+
+    The linear path lets what identifies an entity pass from a neighbor's place into an embedding as it does from the
+    entity's own place, without one MLP learning to undo another entity by entity.
+    """
+
+    def __init__(self, width_in: int, width_out: int, *, dropout: float = 0.0):
+        super().__init__()
+        self.linear = nn.Linear(width_in, width_out)
+        self.mlp = nn.Sequential(
+            nn.Linear(width_in, 2 * width_out), nn.ReLU(), nn.Dropout(dropout), nn.Linear(2 * width_out, width_out)
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """[..., width_in] to [..., width_out]."""
+        return self.linear(inputs) + self.mlp(inputs)

@@ -60,14 +60,17 @@ class EntityFeature(nn.Module):
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         found: list[Tensor] = []
+        candidates = {target: step.candidates(target) for target in step.batch.candidates}
         for owner, groups in step.batch.features.items():
+            owners_P = torch.cat([rows.owners_P for rows in groups])
             for feature in self.encoders[owner]:
-                for rows in groups:
-                    vectors_PV = step.embedded.vectors[owner][feature][rows.owners_P]
+                queries_PE = self.encode(owner, feature, step.embedded.vectors[owner][feature][owners_P])
+                of_groups = queries_PE.split([len(rows.owners_P) for rows in groups])
+                for rows, group_PE in zip(groups, of_groups, strict=True):
                     found.append(
                         sampled_softmax(
-                            self.encode(owner, feature, vectors_PV),
-                            step.candidates(rows.target),
+                            group_PE,
+                            candidates[rows.target],
                             step.log_q[rows.target],
                             rows.columns_P,
                             self.scales[rows.target](),

@@ -47,7 +47,8 @@ def sampled_softmax(
     """
     if len(columns_P) == 0:
         return queries_PE.sum() * 0.0
-    logits_PC = scale * (queries_PE @ candidates_CE.T) - log_q_C
+    # One pass over the P x C logits: the scale goes to the queries, log Q into the product.
+    logits_PC = torch.addmm(-log_q_C, scale * queries_PE, candidates_CE.T)
     return functional.cross_entropy(logits_PC, columns_P)
 
 

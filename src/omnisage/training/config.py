@@ -22,6 +22,9 @@ class TrainingConfig(ConfigModel):
     validate_every: Annotated[int, Field(ge=1, description="steps between validations and checkpoints")] = 100
     log_every: Annotated[int, Field(ge=1)] = 20
     patience: Annotated[int, Field(ge=1, description="validations without a better one before stopping early")] = 5
+    num_threads: Annotated[
+        int, Field(ge=1, description="threads of torch; sums are rounded as they are split, so results depend on it")
+    ] = 2
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 

@@ -26,7 +26,7 @@ def run(
     plan: Plan,
     out: Path,
     *,
-    num_threads: int,
+    num_threads: int,  # noqa: ARG001 - torch takes config.training.num_threads, on which the weights depend
     tables: Path,
     graph: Path,
     neighbors: Path,
@@ -36,8 +36,7 @@ def run(
     Raises:
         OmnisageError: nothing to learn from, or a loss that is not finite.
     """
-    if num_threads:
-        torch.set_num_threads(num_threads)
+    torch.set_num_threads(config.training.num_threads)
     opened = open_tables(tables)
     data = open_training_data(opened, graph, neighbors, config, seed=plan.seed)
     source = open_source(opened, graph, neighbors)

@@ -51,7 +51,9 @@ def validate(model: Model, source: EntitySource, tables: Tables, *, max_length: 
             _pair_recall(embeddings[a], embeddings[b], held, _known_pairs(tables, a, b))
             for (a, b), held in pairs.items()
         ]
-        metrics[f"pairs_recall@{_K}"] = float(np.mean(recalls))
+        # Types count by the root of their number of pairs, as in training.
+        weights = [len(held) ** 0.5 for held in pairs.values()]
+        metrics[f"pairs_recall@{_K}"] = float(np.average(recalls, weights=weights))
     if metrics:
         metrics["score"] = float(np.mean(list(metrics.values())))
     model.train(was_training)

@@ -123,8 +123,8 @@ def _item_knn(settings: dict[str, ItemKnnSettings]) -> str:
         return "Item-kNN is the cosine of graph neighborhoods."
     chosen = "; ".join(f"for '{escape(name)}' {_describe(setting)}" for name, setting in settings.items())
     return (
-        f"Item-kNN's settings are those that did best on the validation users: {chosen}. "
-        "For pairs it is the cosine of graph neighborhoods."
+        "Item-kNN is the plain cosine over the whole history; tuned, it has the settings that did best on the "
+        f"validation users: {chosen}. For pairs it is the cosine of graph neighborhoods."
     )
 
 
