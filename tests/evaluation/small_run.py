@@ -64,7 +64,7 @@ def _write_tables(out: Path, random: np.random.Generator) -> None:
     sequence = {"entity": "film", "users": 40, "actions": 0, **_write_sequence(folder, random)}
     counts = {
         "entities": {"film": NUM_FILMS, "person": NUM_PEOPLE, "tag": NUM_TAGS},
-        "features": {"film": {"kind": {"kind": "category", "vocabulary": 3}}, "person": {}, "tag": {}},
+        "features": {"film": {"kind": {"kind": "category", "vocabulary": 3, "own": True}}, "person": {}, "tag": {}},
         "relations": relations,
         "pairs": {},
         "sequences": {"user": sequence},

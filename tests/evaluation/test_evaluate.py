@@ -126,7 +126,7 @@ def test_every_row_has_every_method_that_applies_and_every_metric(evaluation: Ev
     assert methods == {
         "user_entity_next": users,
         "user_entity_future": users,
-        "entity_entity": users | {"adamic_adar"},
+        "entity_entity": {"model", "popularity", "item_knn", "adamic_adar"},
         "entity_feature": {"model", "popularity"},
     }
     assert {r.metric for r in evaluation.records} == {"recall@3", "recall@10", "ndcg@3", "ndcg@10", "mrr"}

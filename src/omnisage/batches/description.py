@@ -12,6 +12,7 @@ class FeatureDescription:
 
     kind: str  # text, number, category, vector
     size: int  # category: vocabulary; vector: width + 1 and number: 2, the last says "present"; text: 0
+    own: bool = True  # whether it is a token of the entity itself, or only a part of its token as a neighbor
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,11 @@ class TypeDescription:
 
     features: dict[str, FeatureDescription]
     num_slots: int
+
+    @property
+    def num_own(self) -> int:
+        """How many of the features are tokens of the entity itself."""
+        return sum(feature.own for feature in self.features.values())
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,8 @@ class ModelDescription:
         """The inverse of `to_json`."""
         types = {
             of_type["type"]: TypeDescription(
-                {f["name"]: FeatureDescription(f["kind"], f["size"]) for f in of_type["features"]}, of_type["num_slots"]
+                {f["name"]: FeatureDescription(f["kind"], f["size"], f["own"]) for f in of_type["features"]},
+                of_type["num_slots"],
             )
             for of_type in stored["types"]
         }

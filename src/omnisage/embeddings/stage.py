@@ -127,7 +127,7 @@ def _write_feature_queries(partial: Path, entity_type: str, source: EntitySource
     raw = to_device(batch.features[entity_type], trained.device)
     vectors = trained.model.embedders.feature_encoders[entity_type].vectors(raw)
     rows = np.searchsorted(unique[entity_type], ids)
-    for feature in source.features[entity_type]:
+    for feature in trained.entity_feature.encoders[entity_type]:
         present = _is_present(batch.features[entity_type][feature])[rows]
         encoded = trained.entity_feature.encode(entity_type, feature, vectors[feature][rows[present]])
         path = partial / "features" / entity_type / f"{feature}.npy"

@@ -28,7 +28,7 @@ class EntityEmbedders(nn.Module):
         super().__init__()
         self.feature_encoders = Modules({t: FeatureEncoder(d, config) for t, d in description.types.items()})
         self.entity_encoders = Modules(
-            {t: EntityEncoder(len(d.features), d.num_slots, config) for t, d in description.types.items()}
+            {t: EntityEncoder(d.num_own, d.num_slots, config) for t, d in description.types.items()}
         )
 
     def forward(self, batch: EntityBatch) -> Embedded:

@@ -77,7 +77,13 @@ class FeatureEncoder(nn.Module):
         for name, feature in description.features.items():
             lookups[name], self.widths[name] = _lookup(feature, config)
         self.lookups = Modules(lookups)
-        self.own = Modules({f: Projection(w, config.dim, dropout=config.dropout) for f, w in self.widths.items()})
+        self.own = Modules(
+            {
+                name: Projection(self.widths[name], config.dim, dropout=config.dropout)
+                for name, feature in description.features.items()
+                if feature.own
+            }
+        )
         self.neighbor = Projection(sum(self.widths.values()), config.dim, dropout=config.dropout)
 
     def vectors(self, raw: RawFeatures) -> dict[str, Tensor]:

@@ -58,6 +58,7 @@ class CategoryArrays:
     indptr: NDArray[np.uint64]  # [N + 1]
     indices: NDArray[np.uint32]
     num_values: int
+    own: bool = True  # whether an entity's own embedding sees it, or only those of its neighbors
 
 
 @dataclass(frozen=True)
@@ -229,7 +230,7 @@ def _open_feature(folder: Path, counts: dict[str, Any], num_entities: int) -> Fe
             return TextArrays(*open_lists(folder, "tokens", np.uint64, num_entities))
         case "category":
             lists = open_lists(folder, "indices", np.uint32, num_entities)
-            return CategoryArrays(*lists, num_values=counts["vocabulary"])
+            return CategoryArrays(*lists, num_values=counts["vocabulary"], own=counts["own"])
         case kind:
             present = open_array(folder / "present.npy", np.bool_, (num_entities,))
             if kind == "number":

@@ -29,6 +29,10 @@ class CategoryFeature(ConfigModel):
 
     kind: Literal["category"]
     column: str
+    own: Annotated[
+        bool,
+        Field(description="false: tells an entity apart only where it is a neighbor; for ids of rare ones"),
+    ] = True
 
 
 class VectorFeature(ConfigModel):

@@ -62,7 +62,7 @@ def write_feature(connection: Backend, feature: FeatureColumn, folder: Path, num
         case NumberFeature():
             counts = _write_number(connection, feature, folder)
         case CategoryFeature():
-            counts = _write_category(connection, feature, folder)
+            counts = _write_category(connection, feature, folder) | {"own": feature.config.own}
         case VectorFeature():
             counts = _write_vector(connection, feature, folder)
     return {"kind": feature.config.kind, **counts}

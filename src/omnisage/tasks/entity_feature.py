@@ -29,7 +29,7 @@ def feature_mlp(width: int, hidden: int, width_out: int) -> nn.Sequential:
 
 
 class EntityFeature(nn.Module):
-    """One g_x per feature of every entity type; log degree is no content and has none."""
+    """One g_x per feature of every entity type; log degree, and what an entity does not see of itself, have none."""
 
     def __init__(
         self,
@@ -47,10 +47,10 @@ class EntityFeature(nn.Module):
                     {
                         feature: feature_mlp(width, config.hidden_dim, embedding_dim)
                         for feature, width in feature_encoders[entity_type].widths.items()
-                        if feature != LOG_DEGREE
+                        if feature != LOG_DEGREE and of_type.features[feature].own
                     }
                 )
-                for entity_type in description.types
+                for entity_type, of_type in description.types.items()
             }
         )
 
