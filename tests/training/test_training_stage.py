@@ -50,9 +50,9 @@ def test_the_first_losses_are_the_golden_ones(whole: Path) -> None:
     names = ("loss", "entity_entity", "entity_feature", "user_next", "user_future")
     found = [[round(line[name], 5) for name in names] for line in steps]
     golden = [
-        [20.33136, 5.46398, 2.75679, 6.04433, 6.06626],
-        [15.7714, 4.48879, 2.06274, 4.54801, 4.67186],
-        [14.93467, 4.28761, 2.0107, 4.41433, 4.22204],
+        [20.63372, 5.66395, 3.10046, 5.72638, 6.14292],
+        [16.79, 4.53074, 2.8546, 4.67149, 4.73318],
+        [14.46471, 3.77336, 1.91366, 4.49985, 4.27784],
     ]
     np.testing.assert_allclose(found, golden, atol=1e-4)
 

@@ -15,6 +15,10 @@ from omnisage.tables.artifact import SequencePart, Tables
 
 Ids = NDArray[np.uint32]
 
+# Of the events that have a future, how many look for it in a step: neighbors in a sequence share most of their future,
+# and each costs as much as a next action.
+_FUTURE_SHARE = 0.25
+
 
 @dataclass(frozen=True)
 class PairGroup:
@@ -108,8 +112,8 @@ def draw_sequences(data: SequenceData, num_users: int, max_length: int, seed: in
     """Draw users without replacement, and of each at most `max_length` consecutive events.
 
     Events of one second have no order, so each draw gives them another. The future of event i is an entity drawn
-    uniformly from the events after it within `future_s`, whether they are in the crop or not (OmniSage Eq. 5, dense
-    as in PinnerFormer §3.4).
+    uniformly from the events after it within `future_s`, whether they are in the crop or not (OmniSage Eq. 5, at random
+    events as in PinnerFormer §3.4).
     """
     rng = generator(seed, "sequences", step)
     indptr = data.part.indptr.astype(np.int64)
@@ -125,7 +129,7 @@ def draw_sequences(data: SequenceData, num_users: int, max_length: int, seed: in
     shuffled_BL = _shuffle_ties(data.part.times[places_BL], places_BL, present_BL, rng)
     num_futures_BL = data.future_ends[places_BL] - places_BL - 1
     drawn_BL = places_BL + 1 + (rng.random(places_BL.shape) * num_futures_BL).astype(np.int64)
-    has_future_BL = present_BL & (num_futures_BL > 0)
+    has_future_BL = present_BL & (num_futures_BL > 0) & (rng.random(places_BL.shape) < _FUTURE_SHARE)
     # A future event within the crop is where the shuffle has put it.
     columns_BL = np.minimum(drawn_BL - begins[:, None], places_BL.shape[1] - 1)
     in_crop_BL = has_future_BL & (drawn_BL < (begins + lengths)[:, None])

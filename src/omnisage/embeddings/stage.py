@@ -21,7 +21,7 @@ from omnisage.model.inference import Vectors, embed_entities, embed_users
 from omnisage.progress import track
 from omnisage.randomness import generator
 from omnisage.schema import NoConfig
-from omnisage.tables.artifact import SequencePart, Tables, open_tables
+from omnisage.tables.artifact import CategoryArrays, FeatureArrays, SequencePart, Tables, open_tables
 from omnisage.training.artifact import Trained, open_source, open_trained
 
 _MAX_FEATURE_QUERIES = 2000  # per entity type, in the evaluation of the entity-feature task
@@ -117,7 +117,7 @@ def _write_users(partial: Path, name: str, tables: Tables, entities_NE: Vectors,
 
 @torch.no_grad()
 def _write_feature_queries(partial: Path, entity_type: str, source: EntitySource, trained: Trained, seed: int) -> None:
-    """Encode the raw features of some entities; those that miss a feature ask no query with it."""
+    """Encode the raw features of some entities, but for ids; those that miss a feature ask no query with it."""
     if trained.entity_feature is None:
         return
     num_entities = source.num_entities[entity_type]
@@ -128,11 +128,18 @@ def _write_feature_queries(partial: Path, entity_type: str, source: EntitySource
     vectors = trained.model.embedders.feature_encoders[entity_type].vectors(raw)
     rows = np.searchsorted(unique[entity_type], ids)
     for feature in trained.entity_feature.encoders[entity_type]:
+        if _is_id(source.features[entity_type][feature]):
+            continue
         present = _is_present(batch.features[entity_type][feature])[rows]
         encoded = trained.entity_feature.encode(entity_type, feature, vectors[feature][rows[present]])
         path = partial / "features" / entity_type / f"{feature}.npy"
         _write_array(path, encoded.cpu().numpy())
         _write_array(path.with_suffix(".ids.npy"), ids[present].astype(np.uint32))
+
+
+def _is_id(arrays: FeatureArrays) -> bool:
+    """Whether a category has one value of its own per entity: finding the entity by it would prove nothing."""
+    return isinstance(arrays, CategoryArrays) and arrays.num_values == len(arrays.indices) == len(arrays.indptr) - 1
 
 
 def _is_present(raw: RawFeature) -> NDArray[np.bool_]:

@@ -43,7 +43,7 @@ def open_training_data(
         num_users=config.training.users_per_batch,
         max_length=config.model.sequence.max_length,
         num_random=config.tasks.num_random_negatives,
-        num_feature_entities=max(config.training.pairs_per_batch // 4, 1) if uses_features else 0,
+        num_feature_entities=max(config.training.pairs_per_batch // 8, 1) if uses_features else 0,
     )
     sources = [open_source(tables, graph, neighbors, folds[i]) for i in kept]
     return TrainingData(sources, [groups[i] for i in kept], sequences, sizes, seed)
