@@ -192,5 +192,5 @@ def test_a_damaged_file_is_refused(finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished, damaged)
     path = damaged / "users" / "user.npy"
     path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(OmnisageError, match=r"user\.npy cannot be read .*run `omnisage embeddings` again"):
+    with pytest.raises(OmnisageError, match=r"user\.npy is damaged .*run `omnisage embeddings --force`"):
         open_embeddings(damaged)

@@ -99,10 +99,10 @@ def test_a_truncated_or_altered_file_is_refused(tmp_path: Path) -> None:
     content = path.read_bytes()
     path.unlink()  # the file is a link into the embeddings
     path.write_bytes(content[:-8])
-    with pytest.raises(OmnisageError, match=r"film.npy cannot be read .* run `omnisage index` again"):
+    with pytest.raises(OmnisageError, match=r"film.npy is damaged .* run `omnisage index --force`"):
         open_index(folder)
     np.save(path, vectors(8))
-    with pytest.raises(OmnisageError, match=r"holds float32 \(8, 4\), the manifest says float32 \(9, 4\)"):
+    with pytest.raises(OmnisageError, match=r"holds float32 of shape \[8, 4\]; it must hold float32 of shape \[9, 4\]"):
         open_index(folder)
 
 

@@ -5,13 +5,13 @@ Reads what the `embeddings` stage wrote (`docs/formats.md`, embeddings), memory-
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from omnisage.artifact import Manifest, read_manifest
 from omnisage.errors import OmnisageError
+from omnisage.npy import open_npy
 
 Vectors = NDArray[np.float32]
 
@@ -59,7 +59,7 @@ def open_embeddings(folder: Path) -> Embeddings:
     features: dict[str, dict[str, FeatureQueries]] = {}
     for ids_path in sorted((folder / "features").glob("*/*.ids.npy")):
         feature = ids_path.name.removesuffix(".ids.npy")
-        vectors, ids = _load(ids_path.with_name(f"{feature}.npy")), _load_ids(ids_path)
+        vectors, ids = _load(ids_path.with_name(f"{feature}.npy")), open_npy(ids_path, "embeddings", np.uint32, (None,))
         if len(vectors) != len(ids):
             raise OmnisageError(
                 f"{ids_path} names {len(ids)} entities for {len(vectors)} vectors; run `omnisage embeddings` again"
@@ -69,25 +69,4 @@ def open_embeddings(folder: Path) -> Embeddings:
 
 
 def _load(path: Path) -> Vectors:
-    array = _open(path)
-    if array.ndim != 2 or array.dtype != np.float32:
-        raise OmnisageError(
-            f"{path} holds {array.dtype} of shape {array.shape}, not float32 [rows, D]; run `omnisage embeddings` again"
-        )
-    return array
-
-
-def _load_ids(path: Path) -> NDArray[np.uint32]:
-    array = _open(path)
-    if array.ndim != 1 or array.dtype != np.uint32:
-        raise OmnisageError(
-            f"{path} holds {array.dtype} of shape {array.shape}, not uint32 [rows]; run `omnisage embeddings` again"
-        )
-    return array
-
-
-def _open(path: Path) -> NDArray[Any]:
-    try:
-        return np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
-        raise OmnisageError(f"{path} cannot be read ({error}); run `omnisage embeddings` again") from error
+    return open_npy(path, "embeddings", np.float32, (None, None))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from omnisage import _native
 from omnisage.artifact import Manifest, manifest_sha256, read_manifest
 from omnisage.errors import OmnisageError
+from omnisage.npy import open_npy
 from omnisage.schema import unknown_name
 
 NO_ENTITY = np.uint32(0xFFFFFFFF)
@@ -94,16 +95,6 @@ def open_index(folder: Path, *, embeddings: Path | None = None, num_threads: int
         raise OmnisageError(f"{folder} was built from other embeddings than {embeddings}; run `omnisage index` again")
     vectors: dict[str, Vectors] = {}
     for entity_type, counts in manifest.counts["types"].items():
-        path = folder / f"{entity_type}.npy"
-        expected = (counts["entities"], counts["dim"])
-        try:
-            array = np.load(path, mmap_mode="r")
-        except (OSError, ValueError) as error:
-            raise OmnisageError(f"{path} cannot be read ({error}); run `omnisage index` again") from error
-        if array.shape != expected or array.dtype != np.float32:
-            raise OmnisageError(
-                f"{path} holds {array.dtype} {array.shape}, the manifest says float32 {expected}; "
-                "run `omnisage index` again"
-            )
-        vectors[entity_type] = array.view(np.ndarray)
+        shape = (counts["entities"], counts["dim"])
+        vectors[entity_type] = open_npy(folder / f"{entity_type}.npy", "index", np.float32, shape)
     return Index(manifest, vectors, num_threads)
