@@ -1,4 +1,8 @@
-"""What a training task is: a module that turns one step's embeddings into losses. Add your own (`examples/`)."""
+"""What a training task is: a module that turns one step's embeddings into losses.
+
+A new task is a module like the three beside this file, its config in `config.py`, and a line in
+`training/learner.py`.
+"""
 
 from dataclasses import dataclass
 from typing import Protocol
