@@ -147,6 +147,26 @@ def test_a_users_row_looks_for_what_comes_after_the_events_that_it_knows(data: T
             assert dict(zip(queries.tolist(), ids[columns.numpy()].tolist(), strict=True)) == expected
 
 
+def test_what_a_user_has_had_is_no_negative_of_its_queries(data: TrainingData) -> None:
+    for step in range(4):
+        batch = draw_step(data, step)
+        rows, ids = batch.sequences["user"], batch.candidates["item"].ids
+        drawn = draw_sequences(data.sequences["user"], 6, 12, data.seed, step)
+        length = drawn.present_BL.shape[1]
+        for queries, columns, seen in (
+            (rows.next_queries_P, rows.next_columns_P, rows.next_seen),
+            (rows.future_queries_P, rows.future_columns_P, rows.future_seen),
+        ):
+            assert seen is not None
+            assert seen.rows_M.tolist() == sorted(seen.rows_M.tolist())
+            for row, (query, positive) in enumerate(zip(queries.tolist(), columns.tolist(), strict=True)):
+                user, num_known = divmod(query, length + 1)
+                known = drawn.event_ids_BL[user, :num_known]
+                expected = sorted(known[known != ids[positive]].tolist())
+                assert sorted(ids[seen.columns_M[seen.rows_M == row].numpy()].tolist()) == expected
+        assert draw_step(replace(data, mask_history=False), step).sequences["user"].next_seen is None
+
+
 def test_features_are_asked_of_an_entity_or_of_one_of_its_neighbors(data: TrainingData) -> None:
     for step in range(4):
         batch, source = draw_step(data, step), data.sources[step]
@@ -172,7 +192,7 @@ def test_features_are_asked_of_an_entity_or_of_one_of_its_neighbors(data: Traini
 def synthetic(sizes: BatchSizes, num_items: int = 40) -> TrainingData:
     """One user with one event, item 0; no pairs."""
     source = make_source(np.random.default_rng(0), {"item": num_items}, share=0.0)
-    return TrainingData([source], [[]], {"user": make_sequence([1], [5], [0], future_s=9)}, sizes, seed=2)
+    return TrainingData([source], [[]], {"user": make_sequence([1], [5], [0], future_s=9)}, True, sizes, seed=2)
 
 
 def test_the_random_share_is_how_often_an_entity_is_among_the_random_ones() -> None:

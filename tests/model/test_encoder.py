@@ -81,7 +81,7 @@ def test_the_collapsed_layer_equals_the_ordinary_one_in_values_and_gradients(
 
 
 def test_one_layer_takes_the_collapsed_form_and_more_take_the_ordinary_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    inputs = make_inputs(2, 3, 4, 1, 8, 0.5)
+    inputs = make_inputs(2, 3, 4, 1, 8, 1.0)
     shallow, deep = make_encoder(1, 4), make_encoder(1, 4, num_layers=2)
     own = inputs.own_BFD.flatten(1)  # own features reach the embedding beside the encoder, too
     expected = [
@@ -141,3 +141,28 @@ def test_dropout_of_attention_keeps_the_mean_of_what_is_read() -> None:
     encoder.train().collapsed(*many)
     assert seen[1].std(dim=0).min() > 0.1
     torch.testing.assert_close(seen[1].mean(dim=0), seen[0][0], rtol=0, atol=0.15)
+
+
+def test_an_entity_that_loses_its_neighbors_is_embedded_as_one_without_any() -> None:
+    torch.manual_seed(3)
+    encoder = make_encoder(2, 4, isolation_dropout=0.5)
+    inputs = make_inputs(200, 6, 4, 2, 8, share=1.0)
+    in_training = encoder(*inputs)
+    never_any = inputs._replace(present_BK=torch.zeros_like(inputs.present_BK))
+    isolated, whole = encoder.eval()(*never_any), encoder(*inputs)
+    is_isolated = torch.isclose(in_training, isolated).all(dim=1)
+    assert 70 < int(is_isolated.sum()) < 130
+    torch.testing.assert_close(in_training[~is_isolated], whole[~is_isolated])
+
+
+def test_the_degree_of_an_isolated_entity_is_not_read() -> None:
+    torch.manual_seed(4)
+    encoder = make_encoder(2, 4).eval()
+    inputs = make_inputs(3, 6, 4, 2, 8, share=1.0)
+    inputs = inputs._replace(present_BK=torch.tensor([[True] * 4, [False] * 4, [False, False, True, False]]))
+    own = inputs.own_BFD.detach().clone()
+    own[:, -1] += 1
+    before, after = encoder(*inputs), encoder(own, *inputs[1:])
+    assert torch.equal(before[1], after[1])
+    assert not torch.allclose(before[0], after[0])
+    assert not torch.allclose(before[2], after[2])

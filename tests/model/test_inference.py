@@ -7,6 +7,7 @@ import torch
 from learning_world import Prepared
 from omnisage.batches.batch import Histories
 from omnisage.batches.entities import EntitySource, build_entity_batch, describe_model
+from omnisage.batches.pauses import pause_classes
 from omnisage.model import inference
 from omnisage.model.inference import embed_entities, embed_users
 from omnisage.model.model import Model
@@ -70,7 +71,7 @@ def test_users_are_read_from_their_last_events_whatever_the_block(
     assert part.actions is not None
     queries = np.concatenate([part.queries[:40], [[3, 0]]]).astype(np.uint32)
     assert queries[:, 1].max() > 12  # some have more events than the model reads
-    histories = Histories(part.indptr, part.entities, part.actions)
+    histories = Histories(part.indptr, part.entities, part.actions, part.times)
     expected: list[np.ndarray] = []
     with torch.no_grad():
         for row, known in queries.tolist():
@@ -78,7 +79,8 @@ def test_users_are_read_from_their_last_events_whatever_the_block(
             places = np.arange(max(begin, begin + known - 12), begin + known)
             events = torch.from_numpy(items[part.entities[places]])[None]
             actions = torch.from_numpy(part.actions[places].astype(np.int64))[None]
-            expected.append(model.sequences["user"](events, actions)[0, -1].numpy())
+            pauses = torch.from_numpy(pause_classes(part.times[places][None]))
+            expected.append(model.sequences["user"](events, actions, pauses)[0, -1].numpy())
     for size in (256, 9):
         monkeypatch.setattr(inference, "_USERS_PER_BLOCK", size)
         users = embed_users(model.sequences["user"], items, histories, queries, max_length=12, device=CPU)
@@ -87,7 +89,7 @@ def test_users_are_read_from_their_last_events_whatever_the_block(
 
 def test_users_without_any_event_and_no_users_at_all_have_a_shape(model: Model) -> None:
     none_at_all = np.empty(0, np.uint32)
-    histories = Histories(np.zeros(3, np.uint64), none_at_all, none_at_all)
+    histories = Histories(np.zeros(3, np.uint64), none_at_all, none_at_all, none_at_all.astype(np.int64))
     items = np.ones((3, 8), np.float32)
     queries = np.array([[0, 0], [1, 0]], np.uint32)
     users = embed_users(model.sequences["user"], items, histories, queries, max_length=12, device=CPU)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from omnisage.model.config import ModelConfig
-from omnisage.model.sequence import SequenceModel
+from omnisage.model.sequence import CausalLayer, Dropout, SequenceModel
 
 
 def make_model(num_actions: int = 3, dropout: float = 0.0) -> SequenceModel:
@@ -17,14 +17,15 @@ def make_model(num_actions: int = 3, dropout: float = 0.0) -> SequenceModel:
 @pytest.mark.parametrize("grad", [True, False])
 def test_changing_the_future_changes_no_bit_of_the_past(training: bool, grad: bool) -> None:
     model = make_model().train(training)
-    events, actions = torch.randn(3, 9, 4), torch.randint(3, (3, 9))
+    events, actions, pauses = torch.randn(3, 9, 4), torch.randint(3, (3, 9)), torch.randint(34, (3, 9))
     with torch.set_grad_enabled(grad):
-        before = model(events, actions)
+        before = model(events, actions, pauses)
         for known in range(9):
-            changed_events, changed_actions = events.clone(), actions.clone()
+            changed_events, changed_actions, changed_pauses = events.clone(), actions.clone(), pauses.clone()
             changed_events[:, known:] = 7 * torch.randn(3, 9 - known, 4)
             changed_actions[:, known:] = torch.randint(3, (3, 9 - known))
-            after = model(changed_events, changed_actions)
+            changed_pauses[:, known:] = torch.randint(34, (3, 9 - known))
+            after = model(changed_events, changed_actions, changed_pauses)
             assert torch.equal(after[:, : known + 1], before[:, : known + 1])
             assert not torch.allclose(after[:, known + 1 :], before[:, known + 1 :])
 
@@ -32,29 +33,71 @@ def test_changing_the_future_changes_no_bit_of_the_past(training: bool, grad: bo
 def test_no_gradient_flows_from_the_past_into_the_future() -> None:
     model = make_model()
     events = torch.randn(1, 9, 4, requires_grad=True)
-    (gradient,) = torch.autograd.grad(model(events, torch.zeros(1, 9, dtype=torch.int64))[0, 4].sum(), events)
+    zeros = torch.zeros(1, 9, dtype=torch.int64)
+    (gradient,) = torch.autograd.grad(model(events, zeros, zeros)[0, 4].sum(), events)
     assert torch.all(gradient[0, 4:] == 0)
     assert torch.all(gradient[0, :4].abs().sum(dim=1) > 0)
 
 
 def test_padding_does_not_matter() -> None:
     model = make_model().eval()
-    events, actions = torch.randn(2, 5, 4), torch.randint(3, (2, 5))
-    padded = torch.cat([events, torch.randn(2, 4, 4)], dim=1), torch.nn.functional.pad(actions, (0, 4))
+    events, actions, pauses = torch.randn(2, 5, 4), torch.randint(3, (2, 5)), torch.randint(34, (2, 5))
+    pad = torch.nn.functional.pad
+    padded = torch.cat([events, torch.randn(2, 4, 4)], dim=1), pad(actions, (0, 4)), pad(pauses, (0, 4))
     with torch.no_grad():
-        torch.testing.assert_close(model(*padded)[:, :6], model(events, actions), rtol=0, atol=2e-6)
+        torch.testing.assert_close(model(*padded)[:, :6], model(events, actions, pauses), rtol=0, atol=2e-6)
 
 
 def test_every_entry_has_length_one_even_before_the_first_event() -> None:
     model = make_model().eval()
-    users = model(torch.randn(2, 0, 4), torch.zeros(2, 0, dtype=torch.int64))
+    none = torch.zeros(2, 0, dtype=torch.int64)
+    users = model(torch.randn(2, 0, 4), none, none)
     assert users.shape == (2, 1, 4)
     torch.testing.assert_close(users.norm(dim=-1), torch.ones(2, 1))
 
 
-def test_order_and_actions_matter() -> None:
+def test_order_actions_and_pauses_matter() -> None:
     model = make_model().eval()
-    events, actions = torch.randn(1, 4, 4), torch.tensor([[0, 1, 2, 0]])
-    last = model(events, actions)[:, -1]
-    assert not torch.allclose(model(events.flip(1), actions.flip(1))[:, -1], last)
-    assert not torch.allclose(model(events, (actions + 1) % 3)[:, -1], last)
+    events, actions, pauses = torch.randn(1, 4, 4), torch.tensor([[0, 1, 2, 0]]), torch.tensor([[0, 1, 9, 1]])
+    last = model(events, actions, pauses)[:, -1]
+    assert not torch.allclose(model(events.flip(1), actions.flip(1), pauses.flip(1))[:, -1], last)
+    assert not torch.allclose(model(events, (actions + 1) % 3, pauses)[:, -1], last)
+    assert not torch.allclose(model(events, actions, pauses + 1)[:, -1], last)
+
+
+def test_a_layer_equals_torchs_own_in_values_and_gradients() -> None:
+    torch.manual_seed(1)
+    ours = CausalLayer(12, 3, 0.0).double()
+    theirs = torch.nn.TransformerEncoderLayer(
+        12, 3, 48, 0.0, activation="gelu", batch_first=True, norm_first=True, dtype=torch.float64
+    )
+    with torch.no_grad():
+        for parameter in ours.parameters():
+            parameter.normal_(0, 0.5)
+    names = {"self_attn.in_proj_": "in_proj.", "self_attn.out_proj.": "out_proj."}
+    state = ours.state_dict()
+    for theirs_begins, ours_begins in names.items():
+        state = {
+            (theirs_begins + name.removeprefix(ours_begins) if name.startswith(ours_begins) else name): value
+            for name, value in state.items()
+        }
+    theirs.load_state_dict(state)
+
+    tokens = torch.randn(2, 7, 12, dtype=torch.float64, requires_grad=True)
+    causal = torch.nn.Transformer.generate_square_subsequent_mask(7, dtype=torch.float64)
+    expected = theirs(tokens, src_mask=causal, is_causal=True)
+    torch.testing.assert_close(ours(tokens), expected)
+    weights = torch.randn(2, 7, 12, dtype=torch.float64)
+    (found,) = torch.autograd.grad((ours(tokens) * weights).sum(), tokens)
+    torch.testing.assert_close(found, torch.autograd.grad((expected * weights).sum(), tokens)[0])
+
+
+def test_dropout_drops_its_share_keeps_the_mean_and_is_off_outside_training() -> None:
+    torch.manual_seed(0)
+    dropout, ones = Dropout(0.3), torch.ones(1001, 99)
+    dropped = dropout(ones)
+    assert (dropped == 0).double().mean().item() == pytest.approx(77 / 256, abs=0.005)  # .3 in steps of 1/256
+    assert dropped[dropped != 0].unique().tolist() == pytest.approx([256 / (256 - 77)])
+    assert abs(torch.corrcoef((dropped[:-1] == 0).double()[:, :2].T)[0, 1]) < 0.1
+    assert torch.equal(dropout.eval()(ones), ones)
+    assert torch.equal(Dropout(0.0)(ones), ones)

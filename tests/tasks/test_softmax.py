@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from omnisage.batches.batch import Candidates
+from omnisage.batches.batch import Candidates, Seen
+from omnisage.tasks import softmax
 from omnisage.tasks.softmax import InverseTemperature, PositiveStream, sampled_softmax
 
 
@@ -38,13 +39,35 @@ def test_no_positives_cost_nothing_and_have_a_gradient() -> None:
 
 def test_gradient_of_the_loss_in_double_precision() -> None:
     torch.manual_seed(0)
-    columns = torch.tensor([0, 3, 3, 1])
+    columns, log_q = torch.tensor([0, 3, 3, 1]), torch.randn(5, dtype=torch.float64)
 
-    def loss(queries: Tensor, candidates: Tensor, log_q: Tensor, log_scale: Tensor) -> Tensor:
+    def loss(queries: Tensor, candidates: Tensor, log_scale: Tensor) -> Tensor:
         return sampled_softmax(queries, candidates, log_q, columns, log_scale.exp())
 
-    given = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((4, 3), (5, 3), (5,), ())]
+    given = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((4, 3), (5, 3), ())]
     assert torch.autograd.gradcheck(loss, given)
+
+
+@pytest.mark.parametrize("has_seen", [False, True])
+@pytest.mark.parametrize("chunk", [1, 11, 12, 1000])
+def test_chunks_change_neither_loss_nor_gradients(chunk: int, has_seen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(softmax, "_CHUNK_LOGITS", chunk)
+    torch.manual_seed(chunk)
+    queries, candidates = (torch.randn(n, 3, dtype=torch.float64, requires_grad=True) for n in (7, 4))
+    log_q, columns = torch.randn(4, dtype=torch.float64), torch.randint(4, (7,))
+    scale = torch.tensor(30.0, dtype=torch.float64, requires_grad=True)
+    is_seen = (torch.rand(7, 4) < 0.5).scatter(1, columns[:, None], False) if has_seen else torch.zeros(7, 4).bool()
+    seen = Seen(*is_seen.nonzero(as_tuple=True)) if has_seen else None
+    ours = sampled_softmax(queries, candidates, log_q, columns, scale, seen)
+    logits = (scale * queries @ candidates.T - log_q).masked_fill(is_seen, -torch.inf)
+    dense = torch.nn.functional.cross_entropy(logits, columns)
+    torch.testing.assert_close(ours, dense)
+    for found, expected in zip(
+        torch.autograd.grad(3 * ours, (queries, candidates, scale)),
+        torch.autograd.grad(3 * dense, (queries, candidates, scale)),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, expected)
 
 
 def test_the_inverse_temperature_begins_at_ten_and_ends_at_a_hundred() -> None:

@@ -46,10 +46,13 @@ def make_step(*, requires_grad: bool = True) -> Step:
     sequence = SequenceRows(
         events_BL=torch.tensor([[0, 1, 2], [2, 0, 0]]),
         actions_BL=torch.tensor([[0, 1, 1], [1, 0, 0]]),
+        pauses_BL=torch.tensor([[0, 1, 5], [0, 1, 1]]),
         next_queries_P=rows(0, 1, 2, 4),
         next_columns_P=rows(0, 1, 2, 0),
+        next_seen=None,
         future_queries_P=rows(1, 2),
         future_columns_P=rows(2, 2),
+        future_seen=None,
     )
     features = {
         "item": [FeatureRows(rows(0, 2), rows(1, 2), "item"), FeatureRows(rows(1), rows(0), "tag")],
@@ -106,7 +109,8 @@ def test_entity_entity_is_the_mean_over_pairs_of_all_target_types() -> None:
 def test_user_entity_asks_the_user_after_each_event_for_the_next_and_for_a_future_one() -> None:
     step, model = make_step(), make_model()
     sequence = step.batch.sequences["user"]
-    users = model.sequences["user"](step.embedded.embeddings[sequence.events_BL], sequence.actions_BL).flatten(0, 1)
+    events = step.embedded.embeddings[sequence.events_BL]
+    users = model.sequences["user"](events, sequence.actions_BL, sequence.pauses_BL).flatten(0, 1)
     found = make_tasks(model)["user_entity"].losses(step)
     following = one_by_one(users[sequence.next_queries_P], "item", sequence.next_columns_P, step)
     future = one_by_one(users[sequence.future_queries_P], "item", sequence.future_columns_P, step)

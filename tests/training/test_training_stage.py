@@ -50,9 +50,9 @@ def test_the_first_losses_are_the_golden_ones(whole: Path) -> None:
     names = ("loss", "entity_entity", "entity_feature", "user_next", "user_future")
     found = [[round(line[name], 5) for name in names] for line in steps]
     golden = [
-        [20.63372, 5.66395, 3.10046, 5.72638, 6.14292],
-        [16.79, 4.53074, 2.8546, 4.67149, 4.73318],
-        [14.46471, 3.77336, 1.91366, 4.49985, 4.27784],
+        [20.98304, 6.04178, 2.86479, 5.92471, 6.15175],
+        [18.15932, 4.98092, 2.82841, 5.00764, 5.34235],
+        [15.71421, 4.36389, 2.31177, 4.48646, 4.5521],
     ]
     np.testing.assert_allclose(found, golden, atol=1e-4)
 

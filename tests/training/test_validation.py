@@ -82,7 +82,7 @@ def test_scores_are_those_of_a_loop(
 
     part = tables.sequences["user"].part("validation")
     assert part.queries is not None
-    histories = Histories(part.indptr, part.entities, part.actions)
+    histories = Histories(part.indptr, part.entities, part.actions, part.times)
     users = embed_users(
         model.sequences["user"].eval(), vectors["item"], histories, part.queries, max_length=12, device=CPU
     )

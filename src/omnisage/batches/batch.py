@@ -52,6 +52,7 @@ class Histories:
     indptr: NDArray[np.uint64]  # [u + 1]
     entities: NDArray[np.uint32]  # [e]
     actions: NDArray[np.uint32] | None  # [e]
+    times: NDArray[np.int64]  # [e], Unix seconds
 
 
 @dataclass(frozen=True)
@@ -74,15 +75,26 @@ class PairRows:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """Candidates that are no negatives of a query, because its user has had them: M pairs of query and column."""
+
+    rows_M: Tensor  # int64, among the queries, not falling
+    columns_M: Tensor  # int64, among the candidates; never the query's positive
+
+
+@dataclass(frozen=True)
 class SequenceRows:
     """Users of one sequence. A user's row i knows the first i events."""
 
     events_BL: Tensor  # int64, among the A anchors; 0 after the last event
     actions_BL: Tensor | None  # int64
+    pauses_BL: Tensor  # int64, see pauses.py
     next_queries_P: Tensor  # int64, b * (L + 1) + i
     next_columns_P: Tensor  # int64, event i among the candidates
+    next_seen: Seen | None
     future_queries_P: Tensor
     future_columns_P: Tensor
+    future_seen: Seen | None
 
 
 @dataclass(frozen=True)

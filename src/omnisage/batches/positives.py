@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from omnisage.batches.pauses import pause_classes
 from omnisage.randomness import generator, pair_hashes
 from omnisage.tables.artifact import SequencePart, Tables
 
@@ -103,6 +104,7 @@ class DrawnSequences:
 
     event_ids_BL: Ids
     actions_BL: NDArray[np.int64] | None
+    pauses_BL: NDArray[np.int64]
     present_BL: NDArray[np.bool_]
     future_ids_BL: Ids  # at i: an entity from the future of event i; meaningless where `has_future_BL` is False
     has_future_BL: NDArray[np.bool_]
@@ -138,6 +140,7 @@ def draw_sequences(data: SequenceData, num_users: int, max_length: int, seed: in
     return DrawnSequences(
         entities[shuffled_BL],
         None if actions is None else actions[shuffled_BL].astype(np.int64),
+        pause_classes(data.part.times[shuffled_BL]),
         present_BL,
         entities[np.where(has_future_BL, drawn_BL, places_BL)],
         has_future_BL,

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from omnisage.batches.batch import Candidates, FeatureRows, PairRows, SequenceRows, StepBatch
+from omnisage.batches.batch import Candidates, FeatureRows, PairRows, Seen, SequenceRows, StepBatch
 from omnisage.batches.entities import EMPTY, EntitySource, build_entity_batch
 from omnisage.batches.positives import (
     DrawnSequences,
@@ -38,6 +38,7 @@ class TrainingData:
     sources: list[EntitySource]
     groups: list[list[PairGroup]]
     sequences: dict[str, SequenceData]
+    mask_history: bool  # what a user has had is no negative
     sizes: BatchSizes
     seed: int
 
@@ -94,7 +95,10 @@ def draw_step(data: TrainingData, step: int) -> StepBatch:
             for t, ids in candidates.items()
         },
         pairs=_pair_rows(pairs, rows),
-        sequences={name: _sequence_rows(data.sequences[name].entity, drawn, rows) for name, drawn in sequences.items()},
+        sequences={
+            name: _sequence_rows(data.sequences[name].entity, drawn, rows, mask_history=data.mask_history)
+            for name, drawn in sequences.items()
+        },
         features=_feature_rows(data, source, unique, rows, step),
     )
 
@@ -133,20 +137,39 @@ def _pair_rows(pairs: list[tuple[str, str, Ids, Ids]], rows: _Rows) -> dict[str,
     return {t: PairRows(torch.cat(queries[t]), torch.cat(columns[t])) for t in queries}
 
 
-def _sequence_rows(entity_type: str, drawn: DrawnSequences, rows: _Rows) -> SequenceRows:
+def _sequence_rows(entity_type: str, drawn: DrawnSequences, rows: _Rows, *, mask_history: bool) -> SequenceRows:
     present_BL = drawn.present_BL
     num_users, length = present_BL.shape
     # Row i of a user knows i events: it looks for event i, and, knowing event i - 1 last, for a future of event i - 1.
     before_BL = np.arange(num_users)[:, None] * (length + 1) + np.arange(length)
     events_BL = np.where(present_BL, rows.anchor(entity_type, drawn.event_ids_BL).numpy(), 0)
+    events_P = rows.column(entity_type, drawn.event_ids_BL[present_BL])
+    futures_P = rows.column(entity_type, drawn.future_ids_BL[drawn.has_future_BL])
+    places_P = torch.from_numpy(np.nonzero(present_BL)[1])
+    has_future_P = torch.from_numpy(drawn.has_future_BL[present_BL])
+    begins_P = torch.arange(len(places_P)) - places_P
     return SequenceRows(
         events_BL=torch.from_numpy(events_BL),
         actions_BL=None if drawn.actions_BL is None else torch.from_numpy(drawn.actions_BL),
+        pauses_BL=torch.from_numpy(drawn.pauses_BL),
         next_queries_P=torch.from_numpy(before_BL[present_BL]),
-        next_columns_P=rows.column(entity_type, drawn.event_ids_BL[present_BL]),
+        next_columns_P=events_P,
+        next_seen=_seen(events_P, begins_P, places_P, events_P) if mask_history else None,
         future_queries_P=torch.from_numpy((before_BL + 1)[drawn.has_future_BL]),
-        future_columns_P=rows.column(entity_type, drawn.future_ids_BL[drawn.has_future_BL]),
+        future_columns_P=futures_P,
+        future_seen=_seen(events_P, begins_P[has_future_P], places_P[has_future_P] + 1, futures_P)
+        if mask_history
+        else None,
     )
+
+
+def _seen(columns_E: torch.Tensor, begins_P: torch.Tensor, counts_P: torch.Tensor, positives_P: torch.Tensor) -> Seen:
+    """Query p has seen `columns_E[begins_P[p] : begins_P[p] + counts_P[p]]`; its positive stays a candidate."""
+    rows_M = torch.repeat_interleave(counts_P)
+    firsts_P = counts_P.cumsum(0) - counts_P
+    columns_M = columns_E[torch.arange(len(rows_M)) - firsts_P[rows_M] + begins_P[rows_M]]
+    is_other_M = columns_M != positives_P[rows_M]
+    return Seen(rows_M[is_other_M], columns_M[is_other_M])
 
 
 def _feature_rows(

@@ -90,7 +90,7 @@ def _write_users(partial: Path, name: str, tables: Tables, entities_NE: Vectors,
         return embed_users(
             trained.model.sequences[name],
             entities_NE,
-            Histories(part.indptr, part.entities, part.actions),
+            Histories(part.indptr, part.entities, part.actions, part.times),
             queries,
             max_length=trained.config.sequence.max_length,
             device=trained.device,

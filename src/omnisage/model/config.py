@@ -29,6 +29,9 @@ class ModelConfig(ConfigModel):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     feature_dropout: Annotated[float, Field(ge=0, lt=1, description="chance that training drops an own feature")] = 0.0
     neighbor_dropout: Annotated[float, Field(ge=0, lt=1, description="chance that training drops a neighbor")] = 0.1
+    isolation_dropout: Annotated[
+        float, Field(ge=0, lt=1, description="chance that training hides all neighbors of an entity")
+    ] = 0.1
     sequence: SequenceModelConfig = SequenceModelConfig()
 
     @model_validator(mode="after")

@@ -25,6 +25,7 @@ class EntityEncoder(nn.Module):
         super().__init__()
         self.num_features = num_features
         self.neighbor_dropout = config.neighbor_dropout
+        self.isolation_dropout = config.isolation_dropout
         self.feature_dropout = config.feature_dropout
         self.dropout = config.dropout
         self.cls = nn.Parameter(torch.randn(config.dim) * 0.02)
@@ -56,9 +57,15 @@ class EntityEncoder(nn.Module):
         """
         if self.training and self.neighbor_dropout > 0:
             present_BK = present_BK & (torch.rand(present_BK.shape, device=own_BFD.device) >= self.neighbor_dropout)
+        if self.training and self.isolation_dropout > 0:
+            present_BK = present_BK & (torch.rand(len(own_BFD), 1, device=own_BFD.device) >= self.isolation_dropout)
         if self.training and self.feature_dropout > 0:
             kept_BF = torch.rand(own_BFD.shape[:2], device=own_BFD.device) >= self.feature_dropout
             own_BFD = own_BFD * kept_BF[..., None]
+        # The last feature is the degree. Without neighbors it is not read, so that an entity which lost them to
+        # dropout is embedded as one that never had any.
+        is_isolated_B1 = ~present_BK.any(dim=1, keepdim=True)
+        own_BFD = torch.cat([own_BFD[:, :-1], own_BFD[:, -1:].masked_fill(is_isolated_B1[..., None], 0)], dim=1)
         encode = self.collapsed if len(self.layers.layers) == 1 else self.ordinary
         cls_BD = encode(own_BFD, tokens_UD, neighbors_BK, log_weights_BK, present_BK)
         return functional.normalize(self.head(cls_BD) + self.skip(own_BFD.flatten(1)), dim=-1)

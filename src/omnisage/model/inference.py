@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from omnisage.batches.batch import Histories, to_device
 from omnisage.batches.entities import EntitySource, build_entity_batch
+from omnisage.batches.pauses import pause_classes
 from omnisage.model.embedder import EntityEmbedders
 from omnisage.model.sequence import SequenceModel
 
@@ -82,7 +83,8 @@ def embed_users(
         places_BL = np.where(np.arange(places_BL.shape[1]) < lengths[:, None], places_BL, 0)
         events_BLE = torch.from_numpy(entities_NE[histories.entities[places_BL]]).to(device)
         actions = None if histories.actions is None else torch.from_numpy(histories.actions[places_BL].astype(np.int64))
-        users_BLE = model(events_BLE, None if actions is None else actions.to(device))
+        pauses = torch.from_numpy(pause_classes(histories.times[places_BL])).to(device)
+        users_BLE = model(events_BLE, None if actions is None else actions.to(device), pauses)
         last = torch.from_numpy(lengths).to(device)
         blocks.append(users_BLE[torch.arange(len(last), device=device), last].cpu().numpy())
         advance(len(last))

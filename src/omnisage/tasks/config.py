@@ -25,6 +25,9 @@ class UserEntityConfig(ConfigModel):
 
     weight: Annotated[float, Field(ge=0)] = 1.0
     future_weight: Annotated[float, Field(ge=0, description="weight of the future action beside the next")] = 1.0
+    mask_history: Annotated[
+        bool, Field(description="what a user has had is no negative; false where things are bought again and again")
+    ] = True
 
 
 class TasksConfig(ConfigModel):

@@ -32,15 +32,20 @@ class UserEntity(nn.Module):
             target = self.entities[name]
             model = self._sequence_models[0][name]
             events_BLE = step.embedded.embeddings[rows.events_BL]
-            users_PE = model(events_BLE, rows.actions_BL).flatten(0, 1)
+            users_PE = model(events_BLE, rows.actions_BL, rows.pauses_BL).flatten(0, 1)
             candidates_CE, log_q_C = step.candidates(target), step.log_q[target]
             next_scale, future_scale = self.next_scales[name](), self.future_scales[name]()
             found[f"{name}_next"] = self.weight * sampled_softmax(
-                users_PE[rows.next_queries_P], candidates_CE, log_q_C, rows.next_columns_P, next_scale
+                users_PE[rows.next_queries_P], candidates_CE, log_q_C, rows.next_columns_P, next_scale, rows.next_seen
             )
             if self.future_weight > 0:
                 future = sampled_softmax(
-                    users_PE[rows.future_queries_P], candidates_CE, log_q_C, rows.future_columns_P, future_scale
+                    users_PE[rows.future_queries_P],
+                    candidates_CE,
+                    log_q_C,
+                    rows.future_columns_P,
+                    future_scale,
+                    rows.future_seen,
                 )
                 found[f"{name}_future"] = self.weight * self.future_weight * future
         return found

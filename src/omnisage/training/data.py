@@ -46,4 +46,6 @@ def open_training_data(
         num_feature_entities=max(config.training.pairs_per_batch // 8, 1) if uses_features else 0,
     )
     sources = [open_source(tables, graph, neighbors, folds[i]) for i in kept]
-    return TrainingData(sources, [groups[i] for i in kept], sequences, sizes, seed)
+    return TrainingData(
+        sources, [groups[i] for i in kept], sequences, config.tasks.user_entity.mask_history, sizes, seed
+    )
