@@ -50,9 +50,9 @@ def test_the_first_losses_are_the_golden_ones(whole: Path) -> None:
     names = ("loss", "entity_entity", "entity_feature", "user_next", "user_future")
     found = [[round(line[name], 5) for name in names] for line in steps]
     golden = [
-        [20.98304, 6.04178, 2.86479, 5.92471, 6.15175],
-        [18.15932, 4.98092, 2.82841, 5.00764, 5.34235],
-        [15.71421, 4.36389, 2.31177, 4.48646, 4.5521],
+        [20.83444, 6.04178, 2.86479, 5.85988, 6.06799],
+        [17.96672, 4.98445, 2.83052, 4.92116, 5.2306],
+        [15.51383, 4.38211, 2.31697, 4.39693, 4.41782],
     ]
     np.testing.assert_allclose(found, golden, atol=1e-4)
 
