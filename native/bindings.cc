@@ -152,21 +152,20 @@ Owned<std::uint64_t> bind_sketch_estimate(const AnyArray& table, const AnyArray&
 using AdjacencyArrays =
     std::tuple<std::string, std::uint32_t, std::uint32_t, AnyArray, AnyArray, std::optional<AnyArray>>;
 
-// A TypedGraph together with the Python arrays that it looks into.
+// A TypedGraph as Python sees it.
 class BoundGraph {
  public:
-  BoundGraph(const std::vector<std::size_t>& num_entities, std::vector<AdjacencyArrays> arrays, int num_threads)
-      : arrays_(std::move(arrays)) {
+  BoundGraph(const std::vector<std::size_t>& num_entities, const std::vector<AdjacencyArrays>& arrays,
+             int num_threads) {
     std::vector<Adjacency> adjacencies;
-    for (const auto& [name, from_type, to_type, indptr, indices, weights] : arrays_) {
+    for (const auto& [name, from_type, to_type, indptr, indices, weights] : arrays) {
       require(from_type < num_entities.size() && to_type < num_entities.size(),
               name + ": types are " + std::to_string(from_type) + " and " + std::to_string(to_type) + "; there are " +
                   std::to_string(num_entities.size()));
       adjacencies.push_back({name, from_type, to_type, view_lists(indptr, indices, weights)});
     }
-    graph_.emplace(without_gil(num_threads, [&](const Workers& workers) {
-      return TypedGraph(num_entities, std::move(adjacencies), workers);
-    }));
+    graph_.emplace(without_gil(num_threads,
+                               [&](const Workers& workers) { return TypedGraph(num_entities, adjacencies, workers); }));
   }
 
   const TypedGraph& operator*() const { return *graph_; }
@@ -181,9 +180,25 @@ class BoundGraph {
   }
 
  private:
-  std::vector<AdjacencyArrays> arrays_;
   std::optional<TypedGraph> graph_;
 };
+
+template <typename T>
+using Shown = nb::ndarray<nb::numpy, const T, nb::ndim<1>>;
+
+template <typename T>
+Shown<T> show(std::span<const T> values, nb::handle owner) {
+  return Shown<T>(values.data(), {values.size()}, owner);
+}
+
+// The graph's merged lists and the ids behind its internal numbers, without a copy.
+std::tuple<Shown<std::uint64_t>, Shown<std::uint32_t>, std::optional<Shown<float>>, Shown<std::uint32_t>> bind_lists(
+    nb::handle_t<BoundGraph> self) {
+  const TypedGraph& graph = *nb::cast<const BoundGraph&>(self);
+  std::optional<Shown<float>> weights;
+  if (graph.is_weighted()) weights = show(graph.weights(), self);
+  return {show(graph.indptr(), self), show(graph.indices(), self), weights, show(graph.externals(), self)};
+}
 
 std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>> bind_forward_push(
     const BoundGraph& graph, std::size_t source_type, const AnyArray& sources, const std::vector<std::size_t>& take,
@@ -211,7 +226,7 @@ std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>> bind_push_state(con
   require(source < (*graph).num_entities(source_type), "source is " + std::to_string(source) + ", but its type has " +
                                                            std::to_string((*graph).num_entities(source_type)) +
                                                            " entities");
-  PushState state = push_state(*graph, (*graph).offset(source_type) + source, rule);
+  PushState state = push_state(*graph, (*graph).internal(source_type, source), rule);
   return {to_numpy(std::move(state.entities)), to_numpy(std::move(state.estimates)),
           to_numpy(std::move(state.residuals))};
 }
@@ -231,8 +246,9 @@ NB_MODULE(_native, module) {
   module.def("sketch_update", &bind_sketch_update, "table"_a, "ids"_a, "counts"_a, nb::kw_only(), "seed"_a);
   module.def("sketch_estimate", &bind_sketch_estimate, "table"_a, "ids"_a, nb::kw_only(), "seed"_a);
   nb::class_<BoundGraph>(module, "TypedGraph")
-      .def(nb::init<const std::vector<std::size_t>&, std::vector<AdjacencyArrays>, int>(), "num_entities"_a,
+      .def(nb::init<const std::vector<std::size_t>&, const std::vector<AdjacencyArrays>&, int>(), "num_entities"_a,
            "adjacencies"_a, nb::kw_only(), "num_threads"_a = 0)
+      .def("lists", &bind_lists)
       .def("forward_push", &bind_forward_push, "source_type"_a, "sources"_a, "take"_a, nb::kw_only(), "restart"_a,
            "eps"_a, "num_threads"_a = 0)
       .def("push_state", &bind_push_state, "source_type"_a, "source"_a, nb::kw_only(), "restart"_a, "eps"_a);

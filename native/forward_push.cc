@@ -140,37 +140,18 @@ class Pusher {
     const float residual = slot.residual;
     slot.residual = 0;
     slot.estimate += restart_ * residual;
-    const std::size_t type = graph_.type_of(entity);
-    const std::size_t row = entity - graph_.offset(type);
-    const double total = graph_.is_weighted(type) ? total_weight(type, row) : graph_.degree(entity);
-    for (const Adjacency& adjacency : graph_.from(type)) spread(adjacency, row, spread_ * residual / total);
-  }
-
-  double total_weight(std::size_t type, std::size_t row) const {
-    double total = 0;
-    for (const Adjacency& adjacency : graph_.from(type)) {
-      const CsrView& lists = adjacency.lists;
-      if (lists.weights.empty()) {
-        total += static_cast<double>(lists.degree(row));
-      } else {
-        for (std::uint64_t at = lists.indptr[row]; at < lists.indptr[row + 1]; ++at) total += lists.weights[at];
-      }
-    }
-    return total;
+    spread(entity, spread_ * residual / graph_.total_weight(entity));
   }
 
   // Gives every neighbor `share` per unit of edge weight.
-  void spread(const Adjacency& adjacency, std::size_t row, double share) {
-    const CsrView& lists = adjacency.lists;
-    const std::uint64_t begin = lists.indptr[row];
-    const auto neighbors = lists.indices.subspan(begin, lists.degree(row));
-    const std::uint32_t offset = graph_.offset(adjacency.to_type);
+  void spread(std::uint32_t entity, double share) {
+    const std::uint64_t begin = graph_.indptr()[entity];
+    const auto neighbors = graph_.indices().subspan(begin, graph_.degree(entity));
     const auto even_amount = static_cast<float>(share);
-    for (std::size_t i = 0; i < std::min(kEdgesAhead, neighbors.size()); ++i) prefetch_slot(offset + neighbors[i]);
+    for (std::size_t i = 0; i < std::min(kEdgesAhead, neighbors.size()); ++i) prefetch_slot(neighbors[i]);
     for (std::size_t i = 0; i < neighbors.size(); ++i) {
-      if (i + kEdgesAhead < neighbors.size()) prefetch_slot(offset + neighbors[i + kEdgesAhead]);
-      const bool is_even = lists.weights.empty();
-      add(offset + neighbors[i], is_even ? even_amount : static_cast<float>(share * lists.weights[begin + i]));
+      if (i + kEdgesAhead < neighbors.size()) prefetch_slot(neighbors[i + kEdgesAhead]);
+      add(neighbors[i], graph_.is_weighted() ? static_cast<float>(share * graph_.weights()[begin + i]) : even_amount);
     }
   }
 
@@ -194,22 +175,13 @@ class Pusher {
 
   void prefetch_slot(std::uint32_t entity) const {
     slots_.prefetch(entity);
-    graph_.prefetch_degree(entity);
+    prefetch_indptr(entity);
   }
 
-  void prefetch_indptr(std::uint32_t entity) const {
-    const std::size_t type = graph_.type_of(entity);
-    for (const Adjacency& adjacency : graph_.from(type)) {
-      __builtin_prefetch(&adjacency.lists.indptr[entity - graph_.offset(type)]);
-    }
-  }
+  void prefetch_indptr(std::uint32_t entity) const { __builtin_prefetch(&graph_.indptr()[entity]); }
 
   void prefetch_neighbors(std::uint32_t entity) const {
-    const std::size_t type = graph_.type_of(entity);
-    for (const Adjacency& adjacency : graph_.from(type)) {
-      const std::uint64_t begin = adjacency.lists.indptr[entity - graph_.offset(type)];
-      __builtin_prefetch(adjacency.lists.indices.data() + begin);
-    }
+    __builtin_prefetch(graph_.indices().data() + graph_.indptr()[entity]);
   }
 
   const TypedGraph& graph_;
@@ -238,7 +210,7 @@ class Ranker {
         return;
       }
       const std::size_t type = graph_.type_of(slot.entity);
-      if (score > 0) best_[type].offer(score, slot.entity - graph_.offset(type));
+      if (score > 0) best_[type].offer(score, graph_.external(slot.entity));
     });
     const double held = write(ids, weights);
     return at_source < 1 ? static_cast<float>(std::min(1.0, held / (1 - at_source))) : 0.0f;
@@ -287,7 +259,7 @@ void forward_push(const TypedGraph& graph, std::size_t source_type, std::span<co
   std::vector<Ranker> rankers(workers.count(), Ranker(graph, rule, take));
   auto chunk = [&](std::size_t thread, std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
-      const std::uint32_t source = graph.offset(source_type) + sources[i];
+      const std::uint32_t source = graph.internal(source_type, sources[i]);
       pushers[thread].push_from(source);
       output.mass[i] = rankers[thread].rank(source, pushers[thread].slots(), output.ids.subspan(i * width, width),
                                             output.weights.subspan(i * width, width));
@@ -300,7 +272,11 @@ PushState push_state(const TypedGraph& graph, std::uint32_t source, const PushRu
   Pusher pusher(graph, rule);
   pusher.push_from(source);
   std::vector<Slot> reached;
-  pusher.slots().for_each([&](const Slot& slot) { reached.push_back(slot); });
+  pusher.slots().for_each([&](Slot slot) {
+    const std::uint32_t offset = graph.offset(graph.type_of(slot.entity));
+    slot.entity = offset + graph.external(slot.entity);
+    reached.push_back(slot);
+  });
   std::sort(reached.begin(), reached.end(), [](const Slot& a, const Slot& b) { return a.entity < b.entity; });
   PushState state;
   for (const Slot& slot : reached) {

@@ -100,7 +100,11 @@ def sketch_estimate(table: NDArray[np.uint64], ids: NDArray[np.uint64], *, seed:
     """How often each id was counted, [n] uint64: never below the truth, seldom far above it."""
 
 class TypedGraph:
-    """The adjacencies one walk may use, checked once; entities of a type are 0 .. num_entities[type] - 1."""
+    """The adjacencies one walk may use, checked and merged into one list per entity.
+
+    Entities have internal numbers there: those of type 0 first, then type 1, ...; within a type by falling degree
+    (length of the merged list), equal ones by id.
+    """
 
     def __init__(
         self,
@@ -109,11 +113,18 @@ class TypedGraph:
         *,
         num_threads: int = 0,
     ) -> None:
-        """Look into these arrays, which may be memory-mapped and are kept alive.
+        """Check and copy these arrays, which may be memory-mapped.
 
         Args:
-            adjacencies: name for messages, type the lists belong to, type they point to, indptr, indices, weights.
+            adjacencies: name for messages, type the lists belong to, type they point to, indptr, indices, weights;
+                entities without a row in indptr have no neighbors.
         """
+
+    def lists(
+        self,
+    ) -> tuple[NDArray[np.uint64], NDArray[np.uint32], NDArray[np.float32] | None, NDArray[np.uint32]]:
+        """The merged lists, without a copy: `indptr` [N+1], `indices` in internal numbers, `weights` (None where no
+        adjacency has any, 1 for those without), and `ids` [N], the id in its type of every internal number."""
 
     def forward_push(
         self,

@@ -220,20 +220,3 @@ def test_bad_arguments_are_refused(change: dict, error: type[Exception], message
     good = {"source_type": 0, "sources": np.zeros(1, np.uint32), "take": [1, 1], "restart": 0.5, "eps": 0.1}
     with pytest.raises(error, match=message):
         graph.forward_push(**(good | change))
-
-
-@pytest.mark.parametrize(
-    ("indptr", "indices", "weights", "message"),
-    [
-        ([0, 1], [0], None, "adjacency x: there are 1 lists for 2 entities"),
-        ([0, 1, 2], [0, 2], None, r"adjacency x: indices\[1\] is 2, but that entity type has 2 entities"),
-        ([0, 1, 5], [0, 1], None, "adjacency x: indptr runs from 0 to 5"),
-        ([0, 1, 2], [0, 1], [1.0, np.nan], r"adjacency x: weights\[1\] is nan"),
-        ([], [], None, "indptr is empty"),
-    ],
-)
-def test_damaged_lists_are_refused(indptr: list, indices: list, weights: list | None, message: str) -> None:
-    lists = np.array(indptr, np.uint64), np.array(indices, np.uint32)
-    edge_weights = None if weights is None else np.array(weights, np.float32)
-    with pytest.raises(ValueError, match=message):
-        _native.TypedGraph([2], [("adjacency x", 0, 0, *lists, edge_weights)])
