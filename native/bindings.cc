@@ -9,6 +9,7 @@
 
 #include <cmath>
 #include <limits>
+#include <mutex>
 #include <numeric>
 #include <tuple>
 
@@ -19,6 +20,7 @@
 #include "gather.hpp"
 #include "ngrams.hpp"
 #include "prune.hpp"
+#include "random_walks.hpp"
 #include "sketch.hpp"
 #include "topk.hpp"
 
@@ -179,8 +181,16 @@ class BoundGraph {
     return {restart, eps};
   }
 
+  // Made when the first walk asks; a second thread that asks waits.
+  const AliasTables& alias(const Workers& workers) const {
+    std::call_once(alias_made_, [&] { alias_.emplace(*graph_, workers); });
+    return *alias_;
+  }
+
  private:
   std::optional<TypedGraph> graph_;
+  mutable std::once_flag alias_made_;
+  mutable std::optional<AliasTables> alias_;
 };
 
 template <typename T>
@@ -200,15 +210,25 @@ std::tuple<Shown<std::uint64_t>, Shown<std::uint32_t>, std::optional<Shown<float
   return {show(graph.indptr(), self), show(graph.indices(), self), weights, show(graph.externals(), self)};
 }
 
-std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>> bind_forward_push(
-    const BoundGraph& graph, std::size_t source_type, const AnyArray& sources, const std::vector<std::size_t>& take,
-    double restart, double eps, int num_threads) {
+using Slots = std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>>;  // ids, weights, mass
+
+// How many slots the quotas of all types need.
+std::size_t num_slots(const TypedGraph& graph, const std::vector<std::size_t>& take) {
+  constexpr std::size_t kMaxQuota = std::numeric_limits<std::uint32_t>::max();
+  require(take.size() == graph.num_types(), "take has " + std::to_string(take.size()) +
+                                                " entries; it must have one per entity type, " +
+                                                std::to_string(graph.num_types()));
+  for (const std::size_t quota : take) {
+    require(quota <= kMaxQuota, "take has " + std::to_string(quota) + "; a quota is 4294967295 at most");
+  }
+  return std::accumulate(take.begin(), take.end(), std::size_t{0});
+}
+
+Slots bind_forward_push(const BoundGraph& graph, std::size_t source_type, const AnyArray& sources,
+                        const std::vector<std::size_t>& take, double restart, double eps, int num_threads) {
   const PushRule rule = graph.to_rule(source_type, restart, eps);
   const auto ids = view<std::uint32_t>(sources, "sources");
-  require(take.size() == (*graph).num_types(), "take has " + std::to_string(take.size()) +
-                                                   " entries; it must have one per entity type, " +
-                                                   std::to_string((*graph).num_types()));
-  const std::size_t width = std::accumulate(take.begin(), take.end(), std::size_t{0});
+  const std::size_t width = num_slots(*graph, take);
   Output<std::uint32_t> neighbors(ids.size(), width);
   Output<float> weights(ids.size(), width);
   std::vector<float> mass(ids.size());
@@ -231,6 +251,49 @@ std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>> bind_push_state(con
           to_numpy(std::move(state.residuals))};
 }
 
+WalkRule to_walk_rule(const BoundGraph& graph, std::size_t type, const std::tuple<std::uint64_t, std::uint64_t>& shape,
+                      double restart, std::uint64_t seed) {
+  constexpr std::uint64_t kMaxSteps = 1 << 24;  // visits are counted exactly in a float
+  const auto [num_walks, walk_length] = shape;
+  require(type < (*graph).num_types(),
+          "type is " + std::to_string(type) + "; there are " + std::to_string((*graph).num_types()) + " types");
+  require((*graph).num_types() < kNoType, "walks know 254 entity types at most");
+  require(num_walks >= 1 && walk_length >= 1 && num_walks <= kMaxSteps && walk_length <= kMaxSteps / num_walks,
+          "shape is (" + std::to_string(num_walks) + ", " + std::to_string(walk_length) +
+              "); both numbers must be >= 1, and their product at most 16777216");
+  require(restart >= 0 && restart <= 1, "restart is " + std::to_string(restart) + "; it must be in [0, 1]");
+  return {restart, num_walks, walk_length, seed};
+}
+
+std::tuple<Owned<std::uint32_t>, Owned<std::uint8_t>> bind_random_walks(
+    const BoundGraph& graph, std::size_t source_type, const AnyArray& sources,
+    const std::tuple<std::uint64_t, std::uint64_t>& shape, double restart, std::uint64_t seed, int num_threads) {
+  const WalkRule rule = to_walk_rule(graph, source_type, shape, restart, seed);
+  const auto ids = view<std::uint32_t>(sources, "sources");
+  Output<std::uint32_t> entities(ids.size() * rule.num_walks, rule.walk_length + 1);
+  Output<std::uint8_t> types(ids.size() * rule.num_walks, rule.walk_length + 1);
+  without_gil(num_threads, [&](const Workers& workers) {
+    random_walks(*graph, graph.alias(workers), source_type, ids, rule, {entities.span, types.span}, workers);
+  });
+  return {entities.array, types.array};
+}
+
+Slots bind_most_visited(const BoundGraph& graph, std::size_t source_type, const AnyArray& sources,
+                        const std::vector<std::size_t>& take, const std::tuple<std::uint64_t, std::uint64_t>& shape,
+                        double restart, std::uint64_t seed, int num_threads) {
+  const WalkRule rule = to_walk_rule(graph, source_type, shape, restart, seed);
+  const auto ids = view<std::uint32_t>(sources, "sources");
+  const std::size_t width = num_slots(*graph, take);
+  Output<std::uint32_t> neighbors(ids.size(), width);
+  Output<float> weights(ids.size(), width);
+  std::vector<float> mass(ids.size());
+  without_gil(num_threads, [&](const Workers& workers) {
+    most_visited(*graph, graph.alias(workers), source_type, ids, rule, take, {neighbors.span, weights.span, mass},
+                 workers);
+  });
+  return {neighbors.array, weights.array, to_numpy(std::move(mass))};
+}
+
 }  // namespace
 }  // namespace omnisage
 
@@ -251,5 +314,9 @@ NB_MODULE(_native, module) {
       .def("lists", &bind_lists)
       .def("forward_push", &bind_forward_push, "source_type"_a, "sources"_a, "take"_a, nb::kw_only(), "restart"_a,
            "eps"_a, "num_threads"_a = 0)
+      .def("random_walks", &bind_random_walks, "source_type"_a, "sources"_a, nb::kw_only(), "shape"_a, "restart"_a,
+           "seed"_a, "num_threads"_a = 0)
+      .def("most_visited", &bind_most_visited, "source_type"_a, "sources"_a, "take"_a, nb::kw_only(), "shape"_a,
+           "restart"_a, "seed"_a, "num_threads"_a = 0)
       .def("push_state", &bind_push_state, "source_type"_a, "source"_a, nb::kw_only(), "restart"_a, "eps"_a);
 }

@@ -15,6 +15,7 @@
 #include "hash.hpp"
 #include "ngrams.hpp"
 #include "prune.hpp"
+#include "random_walks.hpp"
 #include "sketch.hpp"
 #include "topk.hpp"
 
@@ -118,6 +119,53 @@ void test_forward_push() {
   }
 }
 
+// The chance of each entry that an alias table gives, from its keep and other fields.
+std::vector<double> chances(const AliasTables& alias, std::size_t size) {
+  std::vector<double> result(size, 0.0);
+  for (std::size_t i = 0; i < size; ++i) {
+    const double kept = (alias[i].keep + 1.0) / 4294967296.0;
+    result[i] += kept / static_cast<double>(size);
+    result[alias[i].other] += (1 - kept) / static_cast<double>(size);
+  }
+  return result;
+}
+
+void test_alias_tables() {
+  const Csr lists{{0, 5}, {0, 1, 2, 3, 4}, {1e-6f, 3, 1, 1e6f, 2}};
+  const TypedGraph graph({1, 5}, {{"a", 0, 1, view(lists)}}, kFour);
+  const std::vector<double> found = chances(AliasTables(graph, kFour), 5);
+  for (std::size_t i = 0; i < 5; ++i) {
+    const double expected = graph.weights()[i] / graph.total_weight(0);
+    expect(found[i] > expected - 1e-9 && found[i] < expected + 1e-9, "alias tables");
+  }
+}
+
+void test_random_walks() {
+  const Csr forward = make_lists(4000, 2000, false, kFour);  // weighted
+  const Csr within = make_lists(4000, 4000, true, kFour);
+  const Csr backward{std::vector<std::uint64_t>(2001, 0), {}, {}};  // entities where walks end
+  const TypedGraph graph({4000, 2000},
+                         {{"a", 0, 1, view(forward)}, {"b", 0, 0, view(within)}, {"c", 1, 0, view(backward)}}, kFour);
+  const AliasTables alias(graph, kFour);
+  const WalkRule rule{0.3, 13, 6, 7};
+  std::vector<std::uint32_t> sources(300);
+  for (std::size_t i = 0; i < sources.size(); ++i) sources[i] = static_cast<std::uint32_t>(i * 13);
+  const std::vector<std::size_t> take{5, 3};
+  std::vector<std::uint32_t> ids[2], best[2];
+  for (const int run : {0, 1}) {
+    const Workers& workers = run == 0 ? kOne : kFour;
+    ids[run].resize(sources.size() * 13 * 7);
+    std::vector<std::uint8_t> types(ids[run].size());
+    random_walks(graph, alias, 0, sources, rule, {ids[run], types}, workers);
+    best[run].resize(sources.size() * 8);
+    std::vector<float> weights(best[run].size()), mass(sources.size());
+    most_visited(graph, alias, 0, sources, rule, take, {best[run], weights, mass}, workers);
+  }
+  expect(ids[0] == ids[1] && best[0] == best[1], "random_walks");
+  const std::vector<std::uint32_t> unknown{4000};
+  expect_throws<std::out_of_range>([&] { random_walks(graph, alias, 0, unknown, rule, {}, kOne); }, "unknown source");
+}
+
 void test_rows() {
   const std::vector<float> scores = [] {
     std::vector<float> values(50 * 333);
@@ -169,6 +217,8 @@ int main() {
   omnisage::test_parallel_for();
   omnisage::test_csr_and_prune();
   omnisage::test_forward_push();
+  omnisage::test_alias_tables();
+  omnisage::test_random_walks();
   omnisage::test_rows();
   omnisage::test_ngrams_and_sketch();
   std::puts("all kernels passed");

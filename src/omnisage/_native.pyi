@@ -147,6 +147,46 @@ class TypedGraph:
             `weights` [S, K] float32; `mass` [S] float32, the share of probability that the slots hold.
         """
 
+    def random_walks(
+        self,
+        source_type: int,
+        sources: NDArray[np.uint32],
+        *,
+        shape: tuple[int, int],
+        restart: float,
+        seed: int,
+        num_threads: int = 0,
+    ) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
+        """Walks that go back to their source with probability `restart`, else along a random edge.
+
+        Args:
+            sources: [S] uint32 ids of source_type.
+            shape: number of walks W per source, and their length L in steps; W * L is at most 2^24.
+            restart: in [0, 1].
+            seed: the walks are a function of it and of (source, number of the walk, step).
+
+        Returns:
+            `ids` [S * W, L + 1] uint32 and `types` [S * W, L + 1] uint8, the source first; 4294967295 and 255 after
+            the end of a walk, which is where there is no edge.
+        """
+
+    def most_visited(
+        self,
+        source_type: int,
+        sources: NDArray[np.uint32],
+        take: Sequence[int],
+        *,
+        shape: tuple[int, int],
+        restart: float,
+        seed: int,
+        num_threads: int = 0,
+    ) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.float32]]:
+        """The entities that the same walks visit most often, as `forward_push` returns its nearest.
+
+        Returns:
+            `weights` are shares of all W * L steps; `mass` is the share of visits outside the source in the slots.
+        """
+
     def push_state(
         self, source_type: int, source: int, *, restart: float, eps: float
     ) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.float32]]:

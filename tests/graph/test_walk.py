@@ -95,7 +95,8 @@ def test_no_sources_give_no_rows(graph: Graph) -> None:
         (("item", [0]), {"relations": ["contain"]}, "there is no relation 'contain'; did you mean 'contains'"),
         (("item", [0]), {"take": {"tag": 1}}, "take names 'tag', which no walk from item .* reachable: collection, it"),
         (("item", [0]), {"take": {"item": -1}}, "take of 'item' is -1"),
-        (("item", [0]), {"restart": 1.0}, "restart is 1.0; it must be above 0 and below 1"),
+        (("item", [0]), {"restart": 1.0}, "restart is 1.0; for neighborhoods it must be above 0 and below 1"),
+        (("item", [0]), {"restart": -1.0}, "restart is -1.0; it must be in 0 .. 1"),
         (("item", [0]), {"eps": 0.0}, "eps is 0.0"),
     ],
 )

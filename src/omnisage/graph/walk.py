@@ -8,7 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from omnisage import _native
 from omnisage.errors import OmnisageError
+from omnisage.graph.random_walks import RandomWalks, check_walks
 from omnisage.graph.relation import Relation, reachable_types
+from omnisage.randomness import derive_seed
 from omnisage.schema import unknown_name
 
 NO_NEIGHBOR = np.uint32(4294967295)  # the id in a slot that is empty
@@ -44,16 +46,18 @@ class Walk:
 
         Args:
             num_entities: of every entity type that the relations touch.
-            restart: probability of going back to the source at every step, in (0, 1).
+            restart: probability of going back to the source at every step; neighborhoods need one in (0, 1), random
+                walks may also have 0 or 1.
             eps: residual allowed per edge of an entity, in (0, 1); 1 / eps is the budget of edges per source.
             num_threads: 0 uses every core; results do not depend on it.
 
         Raises:
             OmnisageError: restart or eps out of range, or lists that are damaged.
         """
-        for name, value in (("restart", restart), ("eps", eps)):
-            if not 0 < value < 1:
-                raise OmnisageError(f"{name} is {value}; it must be above 0 and below 1")
+        if not 0 <= restart <= 1:
+            raise OmnisageError(f"restart is {restart}; it must be in 0 .. 1")
+        if not 0 < eps < 1:
+            raise OmnisageError(f"eps is {eps}; it must be above 0 and below 1")
         self.relations = dict(relations)
         self.types = sorted({end for relation in relations.values() for end in relation.types})
         self._num_entities = {entity_type: num_entities[entity_type] for entity_type in self.types}
@@ -69,7 +73,8 @@ class Walk:
                 lists.weights,
             )
             for name, relation in relations.items()
-            for start, lists in relation.adjacency.items()
+            for start in relation.types
+            for lists in relation.layers(start)
         ]
         try:
             self._graph = _native.TypedGraph(list(self._num_entities.values()), adjacencies, num_threads=num_threads)
@@ -87,6 +92,8 @@ class Walk:
         Raises:
             OmnisageError: an id or a type that does not exist, or a type that the walk cannot reach.
         """
+        if not 0 < self._restart < 1:
+            raise OmnisageError(f"restart is {self._restart}; for neighborhoods it must be above 0 and below 1")
         self.check_take(entity_type, take)
         sources = to_ids(source_ids, f"source_ids of {entity_type}", self._num_entities[entity_type])
         quotas = [take.get(name, 0) for name in self.types]
@@ -98,6 +105,83 @@ class Walk:
             eps=self._eps,
             num_threads=self._num_threads,
         )
+        return self._to_neighborhoods(quotas, ids, weights, mass)
+
+    def random_walks(
+        self, entity_type: str, source_ids: ArrayLike, *, num_walks: int, walk_length: int, seed: int = 0
+    ) -> RandomWalks:
+        """Where walks from each source are, step by step.
+
+        At each of its steps a walk goes back to its source with probability `restart`, else along a random edge, in
+        proportion to its weight. It ends where there is no edge. A walk is a function of (seed, source, its number):
+        other sources and threads do not change it.
+
+        Args:
+            source_ids: [S] dense ids of `entity_type`, any integer type.
+            num_walks: per source.
+            walk_length: in steps.
+
+        Raises:
+            OmnisageError: an id or type that does not exist, or numbers out of range.
+        """
+        sources = self._check_walks(entity_type, source_ids, num_walks, walk_length)
+        ids, types = self._graph.random_walks(
+            self.types.index(entity_type),
+            sources,
+            shape=(num_walks, walk_length),
+            restart=self._restart,
+            seed=derive_seed(seed, "walks", entity_type),
+            num_threads=self._num_threads,
+        )
+        shape = len(sources), num_walks, walk_length + 1
+        return RandomWalks(tuple(self.types), types.reshape(shape), ids.reshape(shape))
+
+    def most_visited(
+        self,
+        entity_type: str,
+        source_ids: ArrayLike,
+        take: Mapping[str, int],
+        *,
+        num_walks: int,
+        walk_length: int,
+        seed: int = 0,
+    ) -> Neighborhoods:
+        """The entities that the walks of `random_walks` visit most, as PinSage samples its neighborhoods.
+
+        Args:
+            take: how many entities of each type to keep, never the source; ties by id.
+
+        Returns:
+            Neighborhoods whose weights are shares of all steps, and whose mass is the share of the visits outside the
+            source that the slots hold.
+
+        Raises:
+            OmnisageError: as `random_walks`, or a type that the walks cannot reach.
+        """
+        self.check_take(entity_type, take)
+        sources = self._check_walks(entity_type, source_ids, num_walks, walk_length)
+        quotas = [take.get(name, 0) for name in self.types]
+        ids, weights, mass = self._graph.most_visited(
+            self.types.index(entity_type),
+            sources,
+            quotas,
+            shape=(num_walks, walk_length),
+            restart=self._restart,
+            seed=derive_seed(seed, "walks", entity_type),
+            num_threads=self._num_threads,
+        )
+        return self._to_neighborhoods(quotas, ids, weights, mass)
+
+    def _check_walks(
+        self, entity_type: str, source_ids: ArrayLike, num_walks: int, walk_length: int
+    ) -> NDArray[np.uint32]:
+        self.check_take(entity_type, {})
+        check_walks(num_walks, walk_length)
+        return to_ids(source_ids, f"source_ids of {entity_type}", self._num_entities[entity_type])
+
+    def _to_neighborhoods(
+        self, quotas: list[int], ids: NDArray[np.uint32], weights: NDArray[np.float32], mass: NDArray[np.float32]
+    ) -> Neighborhoods:
         types = tuple(name for name, quota in zip(self.types, quotas, strict=True) for _ in range(quota))
         counts = np.count_nonzero(ids != NO_NEIGHBOR, axis=1).astype(np.uint32)
         return Neighborhoods(types, ids, weights, counts, mass)
