@@ -1,7 +1,7 @@
 """The graph on disk, opened: pruned adjacency lists per relation and direction, memory-mapped."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from omnisage.artifact import Manifest, read_manifest
 from omnisage.errors import OmnisageError
-from omnisage.graph.relation import Adjacency, Relation, reachable_types
+from omnisage.graph.overlay import NewEdges, add_edges, grow, grow_degree
+from omnisage.graph.random_walks import RandomWalks
+from omnisage.graph.relation import Adjacency, Relation, list_of, reachable_types
 from omnisage.graph.walk import NO_NEIGHBOR, Neighborhoods, Walk, known_relations
 from omnisage.npy import open_npy
 from omnisage.schema import unknown_name
@@ -26,11 +28,11 @@ class Graph:
     manifest: Manifest
     num_entities: dict[str, int]
     relations: dict[str, Relation]
-    degree: dict[str, NDArray[np.uint32]]  # [N] edges over all relations, before pruning
+    degree: dict[str, NDArray[np.uint32]]  # [N] edges over all relations, before pruning, and those added
     num_folds: int  # graphs beside this one, each without the pairs of one fold
 
     def neighbors(self, relation: str, entity_type: str, entity: int) -> NDArray[np.uint32]:
-        """The neighbors of one entity in one relation, after pruning, rising.
+        """The neighbors of one entity in one relation, after pruning, those added included, rising.
 
         Args:
             entity_type: the type of `entity`; the result holds ids of the relation's other type.
@@ -38,15 +40,40 @@ class Graph:
         Raises:
             OmnisageError: a relation, type or id that does not exist.
         """
-        adjacency = known_relations(self.relations, [relation])[relation].adjacency
-        if entity_type not in adjacency:
-            raise OmnisageError(unknown_name(f"end of relation '{relation}' at", entity_type, list(adjacency)))
+        chosen = known_relations(self.relations, [relation])[relation]
+        if entity_type not in chosen.types:
+            raise OmnisageError(unknown_name(f"end of relation '{relation}' at", entity_type, list(chosen.types)))
         if not 0 <= entity < self.num_entities[entity_type]:
             raise OmnisageError(
                 f"entity {entity} of '{entity_type}' does not exist; ids are 0 .. {self.num_entities[entity_type] - 1}"
             )
-        lists = adjacency[entity_type]
-        return lists.indices[int(lists.indptr[entity]) : int(lists.indptr[entity + 1])]
+        parts = [list_of(lists, entity) for lists in chosen.layers(entity_type)]
+        return parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
+
+    def with_edges(self, edges: Mapping[str, NewEdges], *, num_entities: Mapping[str, int] | None = None) -> "Graph":
+        """This graph with new edges, without building it again: the files stay, new edges lie beside them in memory.
+
+        Neighborhoods are those of a graph built of all edges, up to rounding, if this one was not pruned. An edge
+        that the graph has already is left out; one that pruning dropped is new.
+
+        Args:
+            edges: relation -> ([E] source ids, [E] target ids), and [E] weights if the relation has weights.
+            num_entities: of the types that get new entities, old and new ones together.
+
+        Raises:
+            OmnisageError: a relation, type or id that does not exist, or weights that do not fit.
+
+        Example:
+            graph.with_edges({"contains": ([0], [1000])}, num_entities={"item": 1001})
+        """
+        sizes = grow(self.num_entities, num_entities or {})
+        known = known_relations(self.relations, list(edges))
+        changed = {name: add_edges(name, known[name], edges[name], sizes) for name in known}
+        degree = {
+            entity_type: grow_degree(of_type, entity_type, sizes[entity_type], known.values(), changed.values())
+            for entity_type, of_type in self.degree.items()
+        }
+        return replace(self, num_entities=sizes, relations=self.relations | changed, degree=degree)
 
     def reachable_types(self, entity_type: str, relations: list[str] | None = None) -> list[str]:
         """The entity types that walks from `entity_type` can visit, sorted; none if no relation touches it."""
@@ -78,6 +105,26 @@ class Graph:
         """
         walk = self.walk(relations, restart=restart, eps=eps, num_threads=num_threads)
         return walk.neighborhoods(entity_type, source_ids, take)
+
+    def random_walks(
+        self,
+        entity_type: str,
+        source_ids: ArrayLike,
+        *,
+        relations: list[str] | None = None,
+        num_walks: int = 200,
+        walk_length: int = 3,
+        restart: float = 0.5,
+        seed: int = 0,
+    ) -> RandomWalks:
+        """Random walks with restart from each source, on every core; see `Walk.random_walks`.
+
+        Example:
+            walks = graph.random_walks("item", [7], num_walks=10, walk_length=4)
+            walks.ids[0, 3]  # where the fourth walk from item 7 went; walks.types[0, 3] numbers walks.entity_types
+        """
+        walk = self.walk(relations, restart=restart)
+        return walk.random_walks(entity_type, source_ids, num_walks=num_walks, walk_length=walk_length, seed=seed)
 
 
 def open_graph(folder: str | Path, *, fold: int | None = None) -> Graph:
