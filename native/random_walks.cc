@@ -137,6 +137,24 @@ std::vector<std::uint32_t> to_internal(const TypedGraph& graph, std::size_t type
   return internal;
 }
 
+// Turns internal numbers into ids and types, in a pass of its own, so that these memory accesses overlap as well.
+void to_external(const TypedGraph& graph, std::span<std::uint32_t> ids, std::span<std::uint8_t> types) {
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const std::uint32_t ahead = ids[std::min(i + kLookAhead, ids.size() - 1)];
+    if (ahead != kEmpty) __builtin_prefetch(&graph.externals()[ahead]);
+    const std::uint32_t entity = ids[i];
+    if (entity == kEmpty) {
+      types[i] = kNoType;
+      continue;
+    }
+    // Counted, not searched: which type comes next cannot be guessed, and a wrong guess costs more than the count.
+    std::uint8_t type = 0;
+    for (std::size_t other = 1; other < graph.num_types(); ++other) type += entity >= graph.offset(other);
+    types[i] = type;
+    ids[i] = graph.external(entity);
+  }
+}
+
 // How often each entity was visited: open addressing, at most a quarter full.
 class VisitCounts {
  public:
@@ -263,16 +281,7 @@ void random_walks(const TypedGraph& graph, const AliasTables& alias, std::size_t
       for (std::size_t step = 1; step < width; ++step) {
         block.advance(step, [&](std::size_t walk, std::uint32_t entity) { ids[walk * width + step] = entity; });
       }
-      // To external ids in a pass of its own, so that these gathers overlap as well.
-      std::uint8_t* const types = output.types.data() + first * width;
-      const std::size_t num_positions = block.size() * width;
-      for (std::size_t i = 0; i < num_positions; ++i) {
-        const std::uint32_t ahead = ids[std::min(i + kLookAhead, num_positions - 1)];
-        if (ahead != kEmpty) __builtin_prefetch(&graph.externals()[ahead]);
-        const std::uint32_t entity = ids[i];
-        types[i] = entity == kEmpty ? kNoType : static_cast<std::uint8_t>(graph.type_of(entity));
-        if (entity != kEmpty) ids[i] = graph.external(entity);
-      }
+      to_external(graph, {ids, block.size() * width}, {output.types.data() + first * width, block.size() * width});
     }
   };
   parallel_for(sources.size() * rule.num_walks, kWalksPerChunk, workers, chunk);
