@@ -22,10 +22,11 @@ def open_npy(path: Path, stage: str, dtype: DTypeLike, shape: tuple[int | None, 
     """
     remedy = f"run `omnisage {stage} --force`"
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        # Not np.load, which also takes archives and pickles.
+        array: np.memmap[Any, Any] = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
         raise OmnisageError(f"{path} is missing; {remedy}") from None
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # the header is text that NumPy parses: damage there may raise anything
         raise OmnisageError(f"{path} is damaged ({error}); {remedy}") from error
     fits = len(array.shape) == len(shape) and all(
         want is None or want == got for want, got in zip(shape, array.shape, strict=True)
@@ -36,4 +37,6 @@ def open_npy(path: Path, stage: str, dtype: DTypeLike, shape: tuple[int | None, 
             f"{path} holds {array.dtype} of shape {list(array.shape)}; it must hold {np.dtype(dtype)} of shape "
             f"[{wanted}]; {remedy}"
         )
+    if path.stat().st_size != array.offset + array.nbytes:
+        raise OmnisageError(f"{path} is damaged (it has more bytes than its array); {remedy}")
     return array.view(np.ndarray)  # indexing a plain array is several times faster than indexing a memmap

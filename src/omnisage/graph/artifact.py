@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from omnisage.artifact import Manifest, read_manifest
 from omnisage.errors import OmnisageError
+from omnisage.graph.checksums import check_counts, verify_files
 from omnisage.graph.overlay import NewEdges, add_edges, grow, grow_degree
 from omnisage.graph.random_walks import RandomWalks
 from omnisage.graph.relation import Adjacency, Relation, list_of, reachable_types
@@ -127,18 +128,27 @@ class Graph:
         return walk.random_walks(entity_type, source_ids, num_walks=num_walks, walk_length=walk_length, seed=seed)
 
 
-def open_graph(folder: str | Path, *, fold: int | None = None) -> Graph:
+def open_graph(folder: str | Path, *, fold: int | None = None, verify: bool = False) -> Graph:
     """Open what `build_graph` or the `graph` stage wrote.
+
+    What can be told without reading the arrays is always checked: that all files are there, of the right type and
+    size, and the manifest is the one that was written. Making a `Walk` checks every list it uses.
 
     Args:
         fold: instead of the whole graph, the one without the pairs of this fold.
+        verify: read every file and compare its checksum, which finds any damage.
 
     Raises:
         OmnisageError: no graph there, or a damaged one.
     """
     folder = Path(folder)
     manifest = read_manifest(folder, "graph")
+    check_counts(folder / "manifest.json", manifest.counts)
+    if verify:
+        verify_files(folder, manifest.counts)
     folds = manifest.counts.get("folds", [])
+    if fold is not None and not 0 <= fold < len(folds):
+        raise OmnisageError(f"{folder} has no fold {fold}; it has {len(folds)} folds")
     counts = manifest.counts if fold is None else folds[fold]
     folder = folder if fold is None else folder / f"fold-{fold}"
     degree = {

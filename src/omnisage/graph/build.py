@@ -16,6 +16,7 @@ from omnisage import _native
 from omnisage.artifact import Plan, begin, commit
 from omnisage.errors import OmnisageError
 from omnisage.graph.artifact import Graph, open_graph
+from omnisage.graph.checksums import seal
 from omnisage.graph.config import GraphConfig, Prune
 from omnisage.graph.relation import Adjacency
 from omnisage.graph.walk import to_ids
@@ -72,7 +73,8 @@ def build_graph(
     inputs = {name: _sha256(relation) for name, relation in edges.items()}
     plan = Plan("graph", config | {"num_entities": dict(num_entities)}, seed, inputs)
     partial = begin(Path(out), plan)
-    commit(Path(out), write_graph(partial, edges, num_entities, prune=prune, seed=seed, num_threads=num_threads))
+    counts = write_graph(partial, edges, num_entities, prune=prune, seed=seed, num_threads=num_threads)
+    commit(Path(out), seal(partial, counts))
     return open_graph(out)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from omnisage.artifact import Manifest, Plan, begin, commit
 from omnisage.graph.build import Edges, write_graph
+from omnisage.graph.checksums import seal
 from omnisage.graph.config import GraphConfig
 from omnisage.randomness import pair_hashes
 from omnisage.tables.artifact import open_tables
@@ -47,7 +48,7 @@ def run(config: GraphConfig, plan: Plan, out: Path, *, num_threads: int, tables:
         )
         for fold in range(config.num_folds)
     ]
-    return commit(out, counts)
+    return commit(out, seal(partial, counts))
 
 
 def _without_fold(edges: Edges, fold: int, num_folds: int) -> Edges:
