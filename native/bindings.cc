@@ -238,17 +238,17 @@ Slots bind_forward_push(const BoundGraph& graph, std::size_t source_type, const 
   return {neighbors.array, weights.array, to_numpy(std::move(mass))};
 }
 
-std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>> bind_push_state(const BoundGraph& graph,
-                                                                             std::size_t source_type,
-                                                                             std::uint32_t source, double restart,
-                                                                             double eps) {
+std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>, Owned<float>> bind_push_state(const BoundGraph& graph,
+                                                                                           std::size_t source_type,
+                                                                                           std::uint32_t source,
+                                                                                           double restart, double eps) {
   const PushRule rule = graph.to_rule(source_type, restart, eps);
   require(source < (*graph).num_entities(source_type), "source is " + std::to_string(source) + ", but its type has " +
                                                            std::to_string((*graph).num_entities(source_type)) +
                                                            " entities");
   PushState state = push_state(*graph, (*graph).internal(source_type, source), rule);
   return {to_numpy(std::move(state.entities)), to_numpy(std::move(state.estimates)),
-          to_numpy(std::move(state.residuals))};
+          to_numpy(std::move(state.residuals)), to_numpy(std::move(state.scores))};
 }
 
 WalkRule to_walk_rule(const BoundGraph& graph, std::size_t type, const std::tuple<std::uint64_t, std::uint64_t>& shape,

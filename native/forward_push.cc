@@ -1,196 +1,114 @@
 #include "forward_push.hpp"
 
 #include <algorithm>
-#include <bit>
+#include <cmath>
+#include <cstdlib>
 #include <limits>
+#include <map>
 #include <numeric>
 #include <stdexcept>
 #include <string>
 
 #include "best.hpp"
+#include "residuals.hpp"
 
 namespace omnisage {
 namespace {
 
 constexpr std::size_t kSourcesPerChunk = 16;
-constexpr std::size_t kEdgesAhead = 12;    // slots prefetched before their edge's turn
-constexpr std::size_t kEntitiesAhead = 2;  // neighbors prefetched before their entity's turn
-
-// All that a push knows of an entity, in a quarter of a cache line.
-struct Slot {
-  std::uint32_t entity = kEmpty;
-  float residual = 0;
-  float estimate = 0;
-  float threshold = 0;  // eps * degree, or a lower bound while nobody needed the degree
-};
-
-// The slots of the entities that one source's push reaches: a hash table with linear probing, or, where that is no
-// larger, an array over all entities.
-//
-// A small table stays in the cache, a full one is slow: its size follows what the last source needed, and grows when a
-// source needs more. Nothing that is computed depends on it.
-class Slots {
- public:
-  explicit Slots(std::size_t num_entities) : num_entities_(num_entities) {}
-
-  // Frees all slots and makes the table fit for about as many entities as last time.
-  void reset() {
-    const std::size_t last = std::max(taken_.size(), kFewestReached);
-    for (const std::uint32_t place : taken_) slots_[place].entity = kEmpty;
-    taken_.clear();
-    resize(std::bit_ceil(kSlotsPerEntity * last));
-  }
-
-  void prefetch(std::uint32_t entity) const { __builtin_prefetch(&slots_[home(entity)], 1); }
-
-  // The slot of an entity, which is taken for it (with this threshold) if it has none. Valid until the next call.
-  Slot& find_or_take(std::uint32_t entity, float threshold) {
-    std::size_t place = home(entity);
-    while (slots_[place].entity != entity) {
-      if (slots_[place].entity == kEmpty) return take(place, entity, threshold);
-      place = (place + 1) & mask_;
-    }
-    return slots_[place];
-  }
-
-  // Calls visit(slot) for every taken slot, in the order in which they were taken.
-  template <typename Visit>
-  void for_each(Visit&& visit) const {
-    for (const std::uint32_t place : taken_) visit(slots_[place]);
-  }
-
- private:
-  static constexpr std::size_t kFewestReached = 256;
-  static constexpr std::size_t kSlotsPerEntity = 8;
-
-  std::size_t home(std::uint32_t entity) const { return (entity * multiplier_) >> shift_; }
-
-  // Uses the first slots, at most `capacity`, a power of two; all of them are free.
-  void resize(std::size_t capacity) {
-    const bool is_array = num_entities_ <= capacity;
-    const std::size_t size = is_array ? num_entities_ : capacity;
-    if (slots_.size() < size) slots_.resize(size);
-    mask_ = capacity - 1;
-    multiplier_ = is_array ? 1 : 0x9E3779B97F4A7C15u;
-    shift_ = is_array ? 0 : 64 - std::countr_zero(capacity);
-    max_taken_ = is_array ? num_entities_ : capacity / 2;
-  }
-
-  Slot& take(std::size_t place, std::uint32_t entity, float threshold) {
-    if (taken_.size() == max_taken_) {
-      grow();
-      return find_or_take(entity, threshold);
-    }
-    taken_.push_back(static_cast<std::uint32_t>(place));
-    slots_[place] = {entity, 0, 0, threshold};
-    return slots_[place];
-  }
-
-  void grow() {
-    std::vector<Slot> moved;
-    for_each([&](const Slot& slot) { moved.push_back(slot); });
-    for (const std::uint32_t place : taken_) slots_[place].entity = kEmpty;
-    taken_.clear();
-    resize(4 * (mask_ + 1));
-    for (const Slot& slot : moved) find_or_take(slot.entity, 0) = slot;
-  }
-
-  const std::size_t num_entities_;
-  std::vector<Slot> slots_;
-  std::vector<std::uint32_t> taken_;  // places
-  std::size_t mask_ = 0;
-  std::uint64_t multiplier_ = 1;
-  int shift_ = 0;
-  std::size_t max_taken_ = 0;
-};
+constexpr std::size_t kEdgesAhead = 12;    // residuals prefetched before their edge's turn
+constexpr std::size_t kEntitiesAhead = 2;  // lists prefetched before their entity's turn
 
 // Pushes one source after the other; one per thread, so that after the first sources nothing is allocated.
+template <typename Residuals>
 class Pusher {
  public:
-  Pusher(const TypedGraph& graph, const PushRule& rule)
+  Pusher(const TypedGraph& graph, const PushRule& rule, Residuals residuals)
       : graph_(graph),
-        restart_(static_cast<float>(rule.restart)),
-        eps_(static_cast<float>(rule.eps)),
+        per_eps_(static_cast<float>(1 / rule.eps)),
         spread_(1 - rule.restart),
-        slots_(graph.num_entities()) {}
+        residuals_(std::move(residuals)) {}
 
-  // Leaves estimates and residuals in slots().
+  // Leaves in residuals() what a push leaves, and in pushes() what it pushed, in order.
   void push_from(std::uint32_t source) {
-    slots_.reset();
-    waiting_.clear();
-    Slot& slot = slots_.find_or_take(source, threshold_of(source));
-    slot.residual = 1;
-    if (graph_.degree(source) == 0) return;
-    push(source, slot);
-    // Round after round: what one round leaves over its threshold waits for the next, in order.
-    while (!waiting_.empty()) {
-      round_.swap(waiting_);
-      waiting_.clear();
-      for (std::size_t i = 0; i < round_.size(); ++i) {
-        if (i + kEntitiesAhead < round_.size()) prefetch_neighbors(round_[i + kEntitiesAhead]);
-        push(round_[i], slots_.find_or_take(round_[i], 0));
-      }
+    pushes_.clear();
+    residuals_.reserve(1);
+    residuals_.add(source, 1);
+    if (graph_.degree(source) > 0) pushes_.push_back({source, 0});
+    for (std::size_t i = 0; i < pushes_.size(); ++i) {
+      if (i + kEntitiesAhead < pushes_.size()) prefetch_list(pushes_[i + kEntitiesAhead].entity);
+      Push& push = pushes_[i];
+      push.residual = residuals_.get(push.entity);
+      residuals_.set(push.entity, kPushed);
+      spread(push.entity, spread_ * push.residual / graph_.total_weight(push.entity));
     }
   }
 
-  const Slots& slots() const { return slots_; }
+  // One push: how much residual an entity had then.
+  struct Push {
+    std::uint32_t entity;
+    float residual;
+  };
+  const std::vector<Push>& pushes() const { return pushes_; }
+  Residuals& residuals() { return residuals_; }
 
- private:
-  void push(std::uint32_t entity, Slot& slot) {
-    const float residual = slot.residual;
-    slot.residual = 0;
-    slot.estimate += restart_ * residual;
-    spread(entity, spread_ * residual / graph_.total_weight(entity));
+  // Adds what was pushed to what was left: a share `restart` of it is p + restart * r.
+  void add_pushed() {
+    for (const Push& push : pushes_) residuals_.set(push.entity, residuals_.get(push.entity) + push.residual);
   }
 
+ private:
   // Gives every neighbor `share` per unit of edge weight.
   void spread(std::uint32_t entity, double share) {
     const std::uint64_t begin = graph_.indptr()[entity];
-    const auto neighbors = graph_.indices().subspan(begin, graph_.degree(entity));
-    const auto even_amount = static_cast<float>(share);
-    for (std::size_t i = 0; i < std::min(kEdgesAhead, neighbors.size()); ++i) prefetch_slot(neighbors[i]);
-    for (std::size_t i = 0; i < neighbors.size(); ++i) {
-      if (i + kEdgesAhead < neighbors.size()) prefetch_slot(neighbors[i + kEdgesAhead]);
-      add(neighbors[i], graph_.is_weighted() ? static_cast<float>(share * graph_.weights()[begin + i]) : even_amount);
+    const std::size_t degree = graph_.degree(entity);
+    const std::uint32_t* const neighbors = graph_.indices().data() + begin;
+    residuals_.reserve(degree);
+    for (std::size_t i = 0; i < std::min(kEdgesAhead, degree); ++i) residuals_.prefetch(neighbors[i]);
+    if (graph_.is_weighted()) {
+      const float* const weights = graph_.weights().data() + begin;
+      spread(neighbors, degree, [&](std::size_t i) { return kept_above_0(share * weights[i]); });
+    } else {
+      const float amount = kept_above_0(share);
+      spread(neighbors, degree, [&](std::size_t) { return amount; });
     }
   }
 
+  template <typename Amount>
+  void spread(const std::uint32_t* neighbors, std::size_t degree, Amount&& amount) {
+    const std::size_t num_ahead = degree - std::min(kEdgesAhead, degree);
+    for (std::size_t i = 0; i < num_ahead; ++i) {
+      residuals_.prefetch(neighbors[i + kEdgesAhead]);
+      add(neighbors[i], amount(i));
+    }
+    for (std::size_t i = num_ahead; i < degree; ++i) add(neighbors[i], amount(i));
+  }
+
   void add(std::uint32_t entity, float amount) {
-    Slot& slot = slots_.find_or_take(entity, eps_);
-    const float before = slot.residual;
-    slot.residual = before + amount;
-    if (before >= slot.threshold || slot.residual < slot.threshold) return;
-    // A slot starts with the threshold of degree 1, which small residuals never reach: their degree is not needed.
-    slot.threshold = threshold_of(entity);
-    if (slot.residual < slot.threshold) return;
-    waiting_.push_back(entity);
-    prefetch_indptr(entity);
+    const float residual = residuals_.add(entity, amount);
+    const float limit = residual * per_eps_;  // the degree below which it is pushed
+    if (limit < 1 || !graph_.has_degree_within(entity, to_degree(limit))) return;
+    if (graph_.has_degree_within(entity, to_degree((residual - amount) * per_eps_))) return;  // it waits already
+    __builtin_prefetch(&graph_.indptr()[entity]);
+    pushes_.push_back({entity, 0});
   }
 
-  // An entity without edges keeps its residual: there is nowhere to spread it.
-  float threshold_of(std::uint32_t entity) const {
-    const std::uint32_t degree = graph_.degree(entity);
-    return degree == 0 ? std::numeric_limits<float>::infinity() : eps_ * static_cast<float>(degree);
+  static std::uint32_t to_degree(float limit) { return static_cast<std::uint32_t>(std::min(limit, 4e9f)); }
+
+  // An amount that vanished would let an entity be reached without a trace.
+  static float kept_above_0(double amount) {
+    return std::max(static_cast<float>(amount), std::numeric_limits<float>::min());
   }
 
-  void prefetch_slot(std::uint32_t entity) const {
-    slots_.prefetch(entity);
-    prefetch_indptr(entity);
-  }
-
-  void prefetch_indptr(std::uint32_t entity) const { __builtin_prefetch(&graph_.indptr()[entity]); }
-
-  void prefetch_neighbors(std::uint32_t entity) const {
+  void prefetch_list(std::uint32_t entity) const {
     __builtin_prefetch(graph_.indices().data() + graph_.indptr()[entity]);
   }
 
   const TypedGraph& graph_;
-  const float restart_;
-  const float eps_;
+  const float per_eps_;
   const double spread_;  // the share of a residual that is spread
-  Slots slots_;
-  std::vector<std::uint32_t> round_;
-  std::vector<std::uint32_t> waiting_;
+  Residuals residuals_;
+  std::vector<Push> pushes_;
 };
 
 // Ranks what a push reached; one per thread.
@@ -200,18 +118,17 @@ class Ranker {
       : graph_(graph), restart_(static_cast<float>(rule.restart)), take_(take), best_(take.size()) {}
 
   // Writes the neighborhood of one source; returns the mass that it holds.
-  float rank(std::uint32_t source, const Slots& slots, std::span<std::uint32_t> ids, std::span<float> weights) {
+  template <typename Residuals>
+  float rank(std::uint32_t source, Residuals& reached, std::span<std::uint32_t> ids, std::span<float> weights) {
     for (std::size_t type = 0; type < take_.size(); ++type) best_[type].reset(take_[type]);
-    double at_source = 0;
-    slots.for_each([&](const Slot& slot) {
-      const float score = slot.estimate + restart_ * slot.residual;
-      if (slot.entity == source) {
-        at_source = score;
-        return;
-      }
-      const std::size_t type = graph_.type_of(slot.entity);
-      if (score > 0) best_[type].offer(score, graph_.external(slot.entity));
+    const double at_source = restart_ * reached.get(source);
+    reached.set(source, 0.0f);
+    reached.for_each([&](std::uint32_t entity, float visits) {
+      const std::size_t type = graph_.type_of(entity);
+      const float score = restart_ * visits;
+      if (score > 0 && score >= best_[type].threshold()) best_[type].offer(score, graph_.external(entity));
     });
+    reached.clear();
     const double held = write(ids, weights);
     return at_source < 1 ? static_cast<float>(std::min(1.0, held / (1 - at_source))) : 0.0f;
   }
@@ -248,41 +165,67 @@ void check_source(std::size_t at, std::uint32_t source, std::size_t num_entities
                           " entities; ids must be below that");
 }
 
-}  // namespace
+// Entities up to which an array of residuals is used: 32 MB.
+constexpr std::size_t kMaxDense = std::size_t{8} << 20;
 
-void forward_push(const TypedGraph& graph, std::size_t source_type, std::span<const std::uint32_t> sources,
-                  const PushRule& rule, std::span<const std::size_t> take, const PushOutput& output,
-                  const Workers& workers) {
-  for (std::size_t i = 0; i < sources.size(); ++i) check_source(i, sources[i], graph.num_entities(source_type));
+template <typename Residuals>
+void push_all(const TypedGraph& graph, std::size_t source_type, std::span<const std::uint32_t> sources,
+              const PushRule& rule, std::span<const std::size_t> take, const PushOutput& output, const Workers& workers,
+              const Residuals& empty) {
   const std::size_t width = std::accumulate(take.begin(), take.end(), std::size_t{0});
-  std::vector<Pusher> pushers(workers.count(), Pusher(graph, rule));
+  std::vector<Pusher<Residuals>> pushers(workers.count(), Pusher<Residuals>(graph, rule, empty));
   std::vector<Ranker> rankers(workers.count(), Ranker(graph, rule, take));
   auto chunk = [&](std::size_t thread, std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
       const std::uint32_t source = graph.internal(source_type, sources[i]);
-      pushers[thread].push_from(source);
-      output.mass[i] = rankers[thread].rank(source, pushers[thread].slots(), output.ids.subspan(i * width, width),
+      Pusher<Residuals>& pusher = pushers[thread];
+      pusher.push_from(source);
+      pusher.add_pushed();
+      output.mass[i] = rankers[thread].rank(source, pusher.residuals(), output.ids.subspan(i * width, width),
                                             output.weights.subspan(i * width, width));
     }
   };
   parallel_for(sources.size(), kSourcesPerChunk, workers, chunk);
 }
 
+}  // namespace
+
+void forward_push(const TypedGraph& graph, std::size_t source_type, std::span<const std::uint32_t> sources,
+                  const PushRule& rule, std::span<const std::size_t> take, const PushOutput& output,
+                  const Workers& workers) {
+  for (std::size_t i = 0; i < sources.size(); ++i) check_source(i, sources[i], graph.num_entities(source_type));
+  const bool hash = getenv("HASH") != nullptr;
+  if (!hash && graph.num_entities() <= kMaxDense) {
+    push_all(graph, source_type, sources, rule, take, output, workers, DenseResiduals(graph.num_entities()));
+  } else {
+    const std::size_t num_slots = std::min(2.0 * graph.num_entities(), 2 / rule.eps);
+    push_all(graph, source_type, sources, rule, take, output, workers, HashedResiduals(num_slots));
+  }
+}
+
 PushState push_state(const TypedGraph& graph, std::uint32_t source, const PushRule& rule) {
-  Pusher pusher(graph, rule);
+  Pusher<HashedResiduals> pusher(graph, rule, HashedResiduals(64));
   pusher.push_from(source);
-  std::vector<Slot> reached;
-  pusher.slots().for_each([&](Slot slot) {
-    const std::uint32_t offset = graph.offset(graph.type_of(slot.entity));
-    slot.entity = offset + graph.external(slot.entity);
-    reached.push_back(slot);
-  });
-  std::sort(reached.begin(), reached.end(), [](const Slot& a, const Slot& b) { return a.entity < b.entity; });
+  struct Reached {
+    float estimate = 0;
+    float residual = 0;
+    float score = 0;
+  };
+  std::map<std::uint32_t, Reached> reached;  // by offset(type) + id
+  const auto of = [&](std::uint32_t internal) -> Reached& {
+    return reached[graph.offset(graph.type_of(internal)) + graph.external(internal)];
+  };
+  const auto restart = static_cast<float>(rule.restart);
+  for (const auto& push : pusher.pushes()) of(push.entity).estimate += restart * push.residual;
+  pusher.residuals().for_each([&](std::uint32_t entity, float residual) { of(entity).residual = std::abs(residual); });
+  pusher.add_pushed();
+  pusher.residuals().for_each([&](std::uint32_t entity, float visits) { of(entity).score = restart * visits; });
   PushState state;
-  for (const Slot& slot : reached) {
-    state.entities.push_back(slot.entity);
-    state.estimates.push_back(slot.estimate);
-    state.residuals.push_back(slot.residual);
+  for (const auto& [entity, known] : reached) {
+    state.entities.push_back(entity);
+    state.estimates.push_back(known.estimate);
+    state.residuals.push_back(known.residual);
+    state.scores.push_back(known.score);
   }
   return state;
 }

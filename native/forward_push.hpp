@@ -48,6 +48,7 @@ struct PushState {
   std::vector<std::uint32_t> entities;
   std::vector<float> estimates;
   std::vector<float> residuals;
+  std::vector<float> scores;  // p + restart * r, as ranked
 };
 
 PushState push_state(const TypedGraph& graph, std::uint32_t source, const PushRule& rule);

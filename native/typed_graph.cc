@@ -66,6 +66,7 @@ TypedGraph::TypedGraph(const std::vector<std::size_t>& num_entities, const std::
     check_adjacency(adjacency, num_entities[adjacency.from_type], num_entities[adjacency.to_type], workers);
   }
   number_entities(adjacencies, workers);
+  find_runs();
   copy_lists(adjacencies, workers);
 }
 
@@ -92,6 +93,19 @@ void TypedGraph::number_entities(const std::vector<Adjacency>& adjacencies, cons
       external_[number] = order[rank];
       internal_[offsets_[type] + order[rank]] = static_cast<std::uint32_t>(number);
       indptr_[number + 1] = indptr_[number] + of_type[order[rank]];
+    }
+  }
+}
+
+void TypedGraph::find_runs() {
+  runs_.resize(std::size_t{kMaxTabled} * num_types());
+  for (std::size_t type = 0; type < num_types(); ++type) {
+    std::uint32_t end = offset(type + 1);
+    while (end > offset(type) && degree(end - 1) == 0) --end;
+    std::uint32_t first = end;
+    for (std::uint32_t limit = 0; limit < kMaxTabled; ++limit) {
+      while (first > offset(type) && degree(first - 1) <= limit) --first;
+      runs_[limit * num_types() + type] = {first, end - first};
     }
   }
 }

@@ -68,6 +68,17 @@ class TypedGraph {
     return static_cast<std::uint32_t>(indptr_[internal + 1] - indptr_[internal]);
   }
 
+  // Whether an entity's degree is in 1 .. limit; the degree itself, a random access, is looked up for large limits
+  // only.
+  bool has_degree_within(std::uint32_t internal, std::uint32_t limit) const {
+    if (limit >= kMaxTabled) return degree(internal) - 1u < limit;
+    const Run* const runs = &runs_[std::size_t{limit} * num_types()];
+    for (std::size_t type = 0; type < num_types(); ++type) {
+      if (internal - runs[type].first < runs[type].count) return true;
+    }
+    return false;
+  }
+
   // The sum of the weights in an entity's list; its degree if there are none.
   double total_weight(std::uint32_t internal) const {
     return is_weighted() ? total_weights_[internal] : static_cast<double>(degree(internal));
@@ -77,7 +88,17 @@ class TypedGraph {
   void number_entities(const std::vector<Adjacency>& adjacencies, const Workers& workers);
   void copy_lists(const std::vector<Adjacency>& adjacencies, const Workers& workers);
 
+  void find_runs();
+
+  // Entities first .. first + count - 1: those of one type whose degree is in 1 .. limit.
+  struct Run {
+    std::uint32_t first;
+    std::uint32_t count;
+  };
+  static constexpr std::uint32_t kMaxTabled = 1 << 14;
+
   std::vector<std::uint64_t> offsets_;
+  std::vector<Run> runs_;                // [kMaxTabled, types] by limit
   std::vector<std::uint32_t> internal_;  // [entities] by offset(type) + id
   std::vector<std::uint32_t> external_;  // [entities] by internal number
   HugeVector<std::uint64_t> indptr_;

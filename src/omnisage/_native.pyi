@@ -189,9 +189,10 @@ class TypedGraph:
 
     def push_state(
         self, source_type: int, source: int, *, restart: float, eps: float
-    ) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.float32]]:
+    ) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """What a push leaves, to inspect or check it.
 
         Returns:
-            `entities` uint32, rising, numbered through all types in order; their `estimates` and `residuals`.
+            `entities` uint32, rising, numbered through all types by id; their `estimates` p, `residuals` r and
+            `scores`, p + restart * r as the ranking has it.
         """

@@ -77,14 +77,14 @@ def typed_edges(draw: st.DrawFn) -> TypedEdges:
     return TypedEdges(num_entities, relations)
 
 
-def spread_state(graph: TypedEdges, source: int, eps: float) -> tuple[np.ndarray, np.ndarray]:
-    """[n] estimates and [n] residuals of a push from `source`, numbered through all types."""
+def spread_state(graph: TypedEdges, source: int, eps: float) -> np.ndarray:
+    """[3, n] estimates, residuals and scores of a push from `source`, numbered through all types."""
     source_type = int(np.searchsorted(graph.offsets(), source, side="right")) - 1
     local = source - int(graph.offsets()[source_type])
-    reached, estimates, residuals = graph.native().push_state(source_type, local, restart=RESTART, eps=eps)
-    spread = np.zeros((2, graph.offsets()[-1]), np.float32)
-    spread[:, reached] = estimates, residuals
-    return spread[0], spread[1]
+    reached, *of_reached = graph.native().push_state(source_type, local, restart=RESTART, eps=eps)
+    spread = np.zeros((3, graph.offsets()[-1]), np.float32)
+    spread[:, reached] = of_reached
+    return spread
 
 
 def draw_source(graph: TypedEdges, data: st.DataObject) -> int:
@@ -94,10 +94,11 @@ def draw_source(graph: TypedEdges, data: st.DataObject) -> int:
 @given(typed_edges(), st.sampled_from([0.3, 1e-2, 1e-4]), st.data())
 def test_a_push_keeps_its_invariant_and_its_stopping_rule(graph: TypedEdges, eps: float, data: st.DataObject) -> None:
     source = draw_source(graph, data)
-    estimates, residuals = spread_state(graph, source, eps)
+    estimates, residuals, scores = spread_state(graph, source, eps)
     exact = graph.exact_proximity()
     degrees = graph.dense()[1].sum(axis=1)
     assert estimates.sum() + residuals.sum() == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(scores, estimates + RESTART * residuals, atol=1e-6)
     np.testing.assert_allclose(estimates + residuals @ exact, exact[source], atol=1e-5)
     assert np.all(exact[source] - estimates >= -1e-5)
     assert np.all(residuals[degrees > 0] <= eps * degrees[degrees > 0] * (1 + 1e-6))
@@ -113,8 +114,7 @@ def test_slots_hold_the_best_of_each_type_and_never_the_source(
     local = np.array([source - offsets[source_type]], np.uint32)
     ids, weights, mass = graph.native().forward_push(source_type, local, take, restart=RESTART, eps=eps)
 
-    estimates, residuals = spread_state(graph, source, eps)
-    scores = estimates + np.float32(RESTART) * residuals
+    scores = spread_state(graph, source, eps)[2]
     at_source, scores[source] = scores[source], 0
     expected_ids, expected_weights = np.full(sum(take), EMPTY), np.zeros(sum(take), np.float32)
     begin = 0
