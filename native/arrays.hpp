@@ -4,6 +4,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <cstdint>
 #include <limits>
 #include <memory>
 #include <new>
@@ -82,6 +83,8 @@ std::span<const T> view(const AnyArray& array, const std::string& name, std::siz
     throw nb::type_error((name + " must be of dtype " + type_name<T>()).c_str());
   }
   require_layout(array, name, ndim);
+  require(array.size() == 0 || reinterpret_cast<std::uintptr_t>(array.data()) % alignof(T) == 0,
+          name + " is not aligned; pass " + name + ".copy()");
   return {static_cast<const T*>(array.data()), array.size()};
 }
 

@@ -88,6 +88,11 @@ CsrView view_lists(const AnyArray& indptr, const AnyArray& indices, const std::o
   return csr;
 }
 
+// Ids are 32-bit numbers, and the largest of them means "none".
+void require_size(std::uint64_t size, const std::string& name) {
+  require(size < kEmpty, name + " is " + std::to_string(size) + "; it must be at most 4294967294");
+}
+
 Lists bind_build_csr(const AnyArray& source, const AnyArray& target, const std::optional<AnyArray>& weights,
                      std::uint64_t num_sources, std::uint64_t num_targets, bool is_symmetric, int num_threads) {
   const Edges edges{view<std::uint32_t>(source, "source"),
@@ -96,6 +101,8 @@ Lists bind_build_csr(const AnyArray& source, const AnyArray& target, const std::
                     num_sources,
                     num_targets,
                     is_symmetric};
+  require_size(num_sources, "num_sources");
+  require_size(num_targets, "num_targets");
   require(edges.target.size() == edges.source.size(), "target has " + std::to_string(edges.target.size()) +
                                                           " entries; it must have " +
                                                           std::to_string(edges.source.size()) + ", as many as source");
@@ -177,7 +184,7 @@ class BoundGraph {
     require(type < graph_->num_types(),
             "type is " + std::to_string(type) + "; there are " + std::to_string(graph_->num_types()) + " types");
     require(restart > 0 && restart < 1, "restart is " + std::to_string(restart) + "; it must be in (0, 1)");
-    require(eps > 0 && eps < 1, "eps is " + std::to_string(eps) + "; it must be in (0, 1)");
+    require(eps >= 1e-12 && eps < 1, "eps is " + std::to_string(eps) + "; it must be in [1e-12, 1)");
     return {restart, eps};
   }
 

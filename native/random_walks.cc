@@ -158,8 +158,8 @@ void to_external(const TypedGraph& graph, std::span<std::uint32_t> ids, std::spa
 // How often each entity was visited: open addressing, at most a quarter full.
 class VisitCounts {
  public:
-  explicit VisitCounts(std::size_t max_visits)
-      : slots_(std::bit_ceil(4 * max_visits + 4), {kEmpty, 0}), mask_(slots_.size() - 1) {}
+  explicit VisitCounts(std::size_t max_entities)
+      : slots_(std::bit_ceil(4 * max_entities + 4), {kEmpty, 0}), mask_(slots_.size() - 1) {}
 
   void add(std::uint32_t entity) {
     std::size_t at = splitmix64(entity) & mask_;
@@ -197,7 +197,7 @@ class Ranking {
       : graph_(graph),
         rule_(rule),
         block_(graph, alias, rule),
-        counts_(rule.num_walks * rule.walk_length),
+        counts_(std::min(rule.num_walks * rule.walk_length, graph.num_entities())),
         best_(graph.num_types()) {}
 
   void walk(std::uint32_t source, std::uint32_t id) {

@@ -57,10 +57,12 @@ std::vector<std::uint32_t> order_by_degree(std::span<const std::uint32_t> degree
 TypedGraph::TypedGraph(const std::vector<std::size_t>& num_entities, const std::vector<Adjacency>& adjacencies,
                        const Workers& workers) {
   offsets_.push_back(0);
-  for (const std::size_t count : num_entities) offsets_.push_back(offsets_.back() + count);
-  if (offsets_.back() >= kEmpty) {
-    throw std::invalid_argument("a walk over " + std::to_string(offsets_.back()) +
-                                " entities is too large; its entity types may hold 4294967294 together");
+  for (const std::size_t count : num_entities) {
+    if (count >= kEmpty - offsets_.back()) {
+      throw std::invalid_argument("a walk over " + std::to_string(count) + " and " + std::to_string(offsets_.back()) +
+                                  " entities is too large; its entity types may hold 4294967294 together");
+    }
+    offsets_.push_back(offsets_.back() + count);
   }
   for (const Adjacency& adjacency : adjacencies) {
     check_adjacency(adjacency, num_entities[adjacency.from_type], num_entities[adjacency.to_type], workers);

@@ -143,7 +143,7 @@ def open_graph(folder: str | Path, *, fold: int | None = None, verify: bool = Fa
     """
     folder = Path(folder)
     manifest = read_manifest(folder, "graph")
-    check_counts(folder / "manifest.json", manifest.counts)
+    check_counts(folder, manifest.counts)
     if verify:
         verify_files(folder, manifest.counts)
     folds = manifest.counts.get("folds", [])

@@ -13,7 +13,7 @@ from typing import Any
 from omnisage.errors import OmnisageError
 
 _BLOCK_BYTES = 1 << 22
-_REMEDY = "build the graph again (`omnisage graph --force`)"
+_REMEDY = "run `omnisage graph --force`, or build the graph again"
 
 
 def seal(folder: Path, counts: dict[str, Any]) -> dict[str, Any]:
@@ -22,27 +22,31 @@ def seal(folder: Path, counts: dict[str, Any]) -> dict[str, Any]:
     return sealed | {"counts_crc32": _counts_crc32(sealed)}
 
 
-def check_counts(path: Path, counts: dict[str, Any]) -> None:
-    """Refuse a manifest whose counts are not those that were written.
+def check_counts(folder: Path, counts: dict[str, Any]) -> None:
+    """Refuse a manifest whose counts are not those that were written, and a folder that lacks a file.
 
     Raises:
-        OmnisageError: they were edited or damaged.
+        OmnisageError: the counts were edited or damaged, or a file is missing.
     """
     found = counts.get("counts_crc32")
     if found != _counts_crc32({name: value for name, value in counts.items() if name != "counts_crc32"}):
+        path = folder / "manifest.json"
         raise OmnisageError(f"{path} is damaged (its counts do not have the checksum {found!r}); {_REMEDY}")
+    for name in counts["crc32"]:
+        if not (folder / name).is_file():
+            raise OmnisageError(f"{folder / name} is missing; {_REMEDY}")
 
 
 def verify_files(folder: Path, counts: dict[str, Any]) -> None:
     """Read every file and compare its checksum: about 4 GB/s from memory.
 
     Raises:
-        OmnisageError: a file is missing, damaged, or none of the graph's.
+        OmnisageError: a file is damaged, or none of the graph's.
     """
     expected: dict[str, int] = counts["crc32"]
-    for name in sorted(set(_file_names(folder)) ^ set(expected)):
-        word = "is missing" if name in expected else "is none of the graph's files"
-        raise OmnisageError(f"{folder / name} {word}; {_REMEDY}")
+    for name in _file_names(folder):
+        if name not in expected:
+            raise OmnisageError(f"{folder / name} is none of the graph's files; delete it, or {_REMEDY}")
     for name, checksum in expected.items():
         if _crc32(folder / name) != checksum:
             raise OmnisageError(f"{folder / name} is damaged (its checksum is not the manifest's); {_REMEDY}")

@@ -48,7 +48,7 @@ class Walk:
             num_entities: of every entity type that the relations touch.
             restart: probability of going back to the source at every step; neighborhoods need one in (0, 1), random
                 walks may also have 0 or 1.
-            eps: residual allowed per edge of an entity, in (0, 1); 1 / eps is the budget of edges per source.
+            eps: residual allowed per edge of an entity, in [1e-12, 1); 1 / eps is the budget of edges per source.
             num_threads: 0 uses every core; results do not depend on it.
 
         Raises:
@@ -56,8 +56,8 @@ class Walk:
         """
         if not 0 <= restart <= 1:
             raise OmnisageError(f"restart is {restart}; it must be in 0 .. 1")
-        if not 0 < eps < 1:
-            raise OmnisageError(f"eps is {eps}; it must be above 0 and below 1")
+        if not 1e-12 <= eps < 1:
+            raise OmnisageError(f"eps is {eps}; it must be at least 1e-12 and below 1")
         self.relations = dict(relations)
         self.types = sorted({end for relation in relations.values() for end in relation.types})
         self._num_entities = {entity_type: num_entities[entity_type] for entity_type in self.types}
