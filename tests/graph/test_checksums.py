@@ -31,13 +31,13 @@ def test_a_value_that_changed_is_found(folder: Path) -> None:
 
 def test_files_that_do_not_belong_there_are_found(folder: Path) -> None:
     (folder / "degree/stray.npy").write_bytes(b"")
-    with pytest.raises(OmnisageError, match="stray.npy is none of the graph's files; delete it, or run"):
+    with pytest.raises(OmnisageError, match=r"stray.npy is none of the graph's files; delete it, or run"):
         open_graph(folder, verify=True)
 
 
 def test_weights_that_are_missing_do_not_make_a_graph_unweighted(folder: Path) -> None:
     (folder / "adjacency/linked/a/weights.npy").unlink()
-    with pytest.raises(OmnisageError, match="weights.npy is missing; run `omnisage graph --force`, or build"):
+    with pytest.raises(OmnisageError, match=r"weights.npy is missing; run `omnisage graph --force`, or build"):
         open_graph(folder)
 
 

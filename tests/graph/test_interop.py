@@ -14,6 +14,8 @@ from scipy import sparse
 from omnisage.errors import OmnisageError
 from omnisage.graph import Graph, Prune, build_graph, from_pyg, from_scipy, to_pyg, to_scipy
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyG's own, about packages beside it
+
 
 class Store(dict):
     """A mapping whose keys are attributes too, like PyG's storages."""
