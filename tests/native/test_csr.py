@@ -16,7 +16,7 @@ def build(edges: list[Edge], *, weighted: bool, symmetric: bool, num_threads: in
     source, target = (np.array([edge[i] for edge in edges], np.uint32) for i in (0, 1))
     weights = np.array([edge[2] for edge in edges], np.float32) if weighted else None
     return _native.build_csr(
-        source, target, weights, num_sources=6, num_targets=6, is_symmetric=symmetric, num_threads=num_threads
+        [(source, target, weights)], num_rows=6, num_columns=6, is_symmetric=symmetric, num_threads=num_threads
     )
 
 
@@ -51,7 +51,7 @@ def test_many_edges_over_several_threads_equal_scipy() -> None:
     source, target = rng.integers(0, 3000, 200_000).astype(np.uint32), rng.integers(0, 500, 200_000).astype(np.uint32)
     expected = sp.coo_array((np.ones(200_000), (source, target)), shape=(3000, 500)).tocsr()
     expected.sort_indices()
-    indptr, indices, _ = _native.build_csr(source, target, num_sources=3000, num_targets=500, num_threads=2)
+    indptr, indices, _ = _native.build_csr([(source, target, None)], num_rows=3000, num_columns=500, num_threads=2)
     np.testing.assert_array_equal(indptr, expected.indptr)
     np.testing.assert_array_equal(indices, expected.indices)
 
@@ -59,8 +59,8 @@ def test_many_edges_over_several_threads_equal_scipy() -> None:
 @pytest.mark.parametrize(
     ("edge", "error", "message"),
     [
-        ((6, 0, 1.0), IndexError, r"source\[1\] is 6, but that entity type has 6 entities"),
-        ((0, 9, 1.0), IndexError, r"target\[1\] is 9"),
+        ((6, 0, 1.0), IndexError, r"rows\[1\] is 6; it must be at least 0 and below 6"),
+        ((0, 9, 1.0), IndexError, r"columns\[1\] is 9"),
         ((0, 0, 0.0), ValueError, r"weights\[1\] is 0.0.*above 0"),
         ((0, 0, np.nan), ValueError, r"weights\[1\] is nan"),
         ((0, 0, np.inf), ValueError, r"weights\[1\] is inf"),

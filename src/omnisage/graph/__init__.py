@@ -8,14 +8,18 @@ Example:
 
 from omnisage.graph.artifact import Graph, open_graph
 from omnisage.graph.build import build_graph
+from omnisage.graph.columns import EdgeList
 from omnisage.graph.config import Prune
+from omnisage.graph.ids import Ids
 from omnisage.graph.relation import Adjacency, Relation
 from omnisage.graph.walk import NO_NEIGHBOR, Neighborhoods, Walk
 
 __all__ = [
     "NO_NEIGHBOR",
     "Adjacency",
+    "EdgeList",
     "Graph",
+    "Ids",
     "Neighborhoods",
     "Prune",
     "Relation",
