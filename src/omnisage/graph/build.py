@@ -145,13 +145,13 @@ def _write_numbered(
     for name, of_relation in edges.items():
         spool.relabel(name, ranks[of_relation.source], ranks[of_relation.target])
     counts = write_graph(folder, edges, num_entities, options)
-    num_known = {entity_type: len(ids) for entity_type, ids in known.items()}
-    return counts | {
-        "ids": {
-            entity_type: {"known": num_known.get(entity_type, 0), "new": count - num_known.get(entity_type, 0)}
-            for entity_type, count in num_entities.items()
-        }
-    }
+    counts["ids"] = {}
+    for entity_type, count in num_entities.items():
+        num_known = len(known.get(entity_type, ()))
+        degrees = np.load(folder / "degree" / f"{entity_type}.npy", mmap_mode="r")
+        retired = int(np.count_nonzero(degrees[:num_known] == 0))
+        counts["ids"][entity_type] = {"known": num_known, "new": count - num_known, "retired": retired}
+    return counts
 
 
 def _spool(spool: Spool, relations: Mapping[str, EdgeList], encode: _Encode) -> dict[str, Edges]:

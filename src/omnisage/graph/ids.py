@@ -45,11 +45,13 @@ class Ids:
             graph.neighborhoods("item", graph.ids("item").dense(["a", "b"]), take={"item": 10})
         """
         column: Column = values if isinstance(values, pa.Array | np.ndarray) else pa.array(values)
+        if not len(column):
+            return np.empty(0, np.uint32)
         what = f"ids of '{self.entity_type}'"
         kind, keys = to_keys(column, what)
-        if len(column) and kind != self._kind:
+        if kind != self._kind:
             raise OmnisageError(f"{what} are {self._kind}, and {kind} were given; convert them")
-        found = self._table.find(*keys) if len(column) else np.empty(0, np.uint32)
+        found = self._table.find(*keys)
         unknown = np.flatnonzero(found == _UNKNOWN)
         if unknown.size:
             raise OmnisageError(
