@@ -108,7 +108,7 @@ def test_columns_that_hold_no_ids_are_refused(tmp_path: Path, given: object, mes
 def test_ids_of_another_type_than_before_are_refused(tmp_path: Path) -> None:
     build(tmp_path, ["a"], [10])
     with pytest.raises(
-        OmnisageError, match="ids of 'item' are large_string, and were int64 before.*delete the earlier"
+        OmnisageError, match=r"ids of 'item' are large_string, and were int64 before.*delete the earlier"
     ):
         build(tmp_path, ["a"], ["10"])
     assert external(build(tmp_path, ["a"], [10]), "item") == [10]
@@ -125,9 +125,9 @@ def test_unknown_ids_and_damaged_files_are_refused(tmp_path: Path) -> None:
         graph.ids("itme")
     path = tmp_path / "graph" / "ids" / "item.parquet"
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(OmnisageError, match="item.parquet is missing or damaged"):
+    with pytest.raises(OmnisageError, match=r"item.parquet is missing or damaged"):
         graph.ids("item")
-    with pytest.raises(OmnisageError, match="delete .*graph to number from scratch"):
+    with pytest.raises(OmnisageError, match=r"delete .*graph to number from scratch"):
         build(tmp_path, ["a"], [10])
 
 

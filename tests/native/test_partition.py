@@ -1,5 +1,7 @@
 """Twin: entries dealt out to ranges of rows against a Python loop, and lists of a range against those of all rows."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -23,7 +25,7 @@ def test_every_range_has_the_entries_of_its_rows_in_order(edges: list, bounds: l
     starts, *columns = _native.partition(
         to_chunk(edges), bounds=np.array(bounds, np.uint64), num_columns=NUM, is_symmetric=symmetric, num_threads=2
     )
-    for index, (first, last) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+    for index, (first, last) in enumerate(itertools.pairwise(bounds)):
         part = slice(int(starts[index]), int(starts[index + 1]))
         found = list(zip(*(column[part].tolist() for column in columns), strict=True))
         assert found == [entry for entry in entries if first <= entry[0] < last]
@@ -34,7 +36,7 @@ def test_ranges_built_by_themselves_are_the_lists_of_all_rows(edges: list, bound
     whole = _native.build_csr([to_chunk(edges)], num_rows=NUM, num_columns=NUM)
     starts, *columns = _native.partition(to_chunk(edges), bounds=np.array(bounds, np.uint64), num_columns=NUM)
     parts = []
-    for index, (first, last) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+    for index, (first, last) in enumerate(itertools.pairwise(bounds)):
         chunk = tuple(column[int(starts[index]) : int(starts[index + 1])] for column in columns)
         parts.append(_native.build_csr([chunk], first_row=first, num_rows=last - first, num_columns=NUM))
     np.testing.assert_array_equal(np.concatenate([np.diff(part[0]) for part in parts]), np.diff(whole[0]))

@@ -1,5 +1,7 @@
 """Twin: tables of ids against a dict."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -39,7 +41,7 @@ def test_strings_are_numbered_as_by_a_dict(batches: list[list[bytes]], wanted: l
         assert ids.add(*strings(keys)).tolist() == numbers(known, keys)
     assert ids.find(*strings(wanted)).tolist() == [known.get(key, UNKNOWN) for key in wanted]
     data, offsets = ids.release()
-    assert [bytes(data[a:b]) for a, b in zip(offsets[:-1], offsets[1:], strict=True)] == list(known)
+    assert [bytes(data[a:b]) for a, b in itertools.pairwise(offsets)] == list(known)
 
 
 def test_one_and_many_threads_give_the_same_numbers_while_the_table_grows() -> None:
