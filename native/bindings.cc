@@ -36,10 +36,10 @@ StringKeys::Batch view_strings(const AnyArray& data, const AnyArray& offsets) {
   const auto starts = view<std::int64_t>(offsets, "offsets");
   require(!starts.empty(), "offsets is empty; it must have one more entry than there are texts");
   for (std::size_t i = 0; i < starts.size(); ++i) {
-    const bool rises = starts[i] >= (i == 0 ? 0 : starts[i - 1]);
-    require(rises && starts[i] <= static_cast<std::int64_t>(bytes.size()),
-            "offsets[" + std::to_string(i) + "] is " + std::to_string(starts[i]) + "; offsets must rise within 0 .. " +
-                std::to_string(bytes.size()) + ", the number of bytes in data");
+    if (starts[i] >= (i == 0 ? 0 : starts[i - 1]) && starts[i] <= static_cast<std::int64_t>(bytes.size())) continue;
+    require(false, "offsets[" + std::to_string(i) + "] is " + std::to_string(starts[i]) +
+                       "; offsets must rise within 0 .. " + std::to_string(bytes.size()) +
+                       ", the number of bytes in data");
   }
   return {bytes, starts};
 }

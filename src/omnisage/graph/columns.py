@@ -60,6 +60,13 @@ def read_chunks(name: str, values: EdgeList) -> Iterator[ColumnChunk]:
         first_row += len(columns[0])
 
 
+def to_arrow(values: Any) -> pa.Array:
+    """Values as one Arrow array."""
+    array = values if isinstance(values, pa.ChunkedArray | pa.Array) else pa.array(values)
+    # Arrow cuts what it converts, if it is long.
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
 def is_weighted(values: EdgeList) -> bool | None:
     """Does the relation have weights? None if only its chunks can tell."""
     return None if len(values) == 3 else len(values) == 5
@@ -91,16 +98,14 @@ def _parquet_files(name: str, path: Path) -> list[Path]:
 
 def _to_column(name: str, values: Any) -> Column:
     """NumPy for numbers, Arrow for texts and bytes (NumPy would give each the room of the longest)."""
-    if isinstance(values, pa.ChunkedArray):
-        return values.combine_chunks()
-    if isinstance(values, pa.Array):
-        return values
+    if isinstance(values, pa.ChunkedArray | pa.Array):
+        return to_arrow(values)
     if not isinstance(values, list | tuple) or not values or isinstance(values[0], int | float):
         values = np.asarray(values)
         if values.dtype.kind not in "OSUT":
             return values
     try:
-        return pa.array(values)
+        return to_arrow(values)
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise OmnisageError(f"relation '{name}': a column is no array ({error}); give values of one type") from None
 

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from omnisage import _native
 from omnisage.errors import OmnisageError
-from omnisage.graph.columns import Column
+from omnisage.graph.columns import Column, to_arrow
 
 _UNKNOWN = np.uint32(0xFFFFFFFF)
 _ROWS_PER_GROUP = 1 << 20
@@ -44,7 +44,7 @@ class Ids:
         Example:
             graph.neighborhoods("item", graph.ids("item").dense(["a", "b"]), take={"item": 10})
         """
-        column: Column = values if isinstance(values, pa.Array | np.ndarray) else pa.array(values)
+        column: Column = values if isinstance(values, np.ndarray) else to_arrow(values)
         if not len(column):
             return np.empty(0, np.uint32)
         what = f"ids of '{self.entity_type}'"
@@ -55,7 +55,7 @@ class Ids:
         unknown = np.flatnonzero(found == _UNKNOWN)
         if unknown.size:
             raise OmnisageError(
-                f"'{self.entity_type}' has no id {pa.array(column)[int(unknown[0])].as_py()!r} (row {unknown[0]}; "
+                f"'{self.entity_type}' has no id {to_arrow(column)[int(unknown[0])].as_py()!r} (row {unknown[0]}; "
                 f"{unknown.size} of {len(found)} are unknown); leave them out, or build the graph with them"
             )
         return found
@@ -125,7 +125,7 @@ def to_keys(column: Column, what: str) -> tuple[pa.DataType, _Keys]:
     if isinstance(column, np.ndarray) and column.dtype.kind in "iu":
         kind = pa.uint64() if column.dtype == np.uint64 else pa.int64()
         return kind, (np.ascontiguousarray(column, kind.to_pandas_dtype()).view(np.uint64),)
-    array = pa.array(column)
+    array = to_arrow(column)
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     if isinstance(array, pa.DictionaryArray):
@@ -164,7 +164,7 @@ def read_ids(path: Path) -> pa.Array:
             f"{path} is missing or damaged, so ids cannot keep their numbers ({error}); restore it, or delete "
             f"{path.parents[1]} to number from scratch"
         ) from error
-    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    return to_arrow(column)
 
 
 def _new_table(kind: pa.DataType) -> Any:
