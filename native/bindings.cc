@@ -7,6 +7,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <mutex>
@@ -18,6 +19,7 @@
 #include "csr.hpp"
 #include "forward_push.hpp"
 #include "gather.hpp"
+#include "ids.hpp"
 #include "ngrams.hpp"
 #include "prune.hpp"
 #include "random_walks.hpp"
@@ -29,17 +31,23 @@ namespace {
 
 using namespace nb::literals;
 
-std::tuple<Owned<std::uint64_t>, Owned<std::uint64_t>> bind_ngram_hashes(const AnyArray& data, const AnyArray& offsets,
-                                                                         int num_threads) {
+// Strings one after the other; throws unless the offsets rise within the data.
+StringKeys::Batch view_strings(const AnyArray& data, const AnyArray& offsets) {
   const auto bytes = view<std::uint8_t>(data, "data");
   const auto starts = view<std::int64_t>(offsets, "offsets");
   require(!starts.empty(), "offsets is empty; it must have one more entry than there are texts");
   for (std::size_t i = 0; i < starts.size(); ++i) {
-    const bool rises = starts[i] >= (i == 0 ? 0 : starts[i - 1]);
-    require(rises && starts[i] <= static_cast<std::int64_t>(bytes.size()),
-            "offsets[" + std::to_string(i) + "] is " + std::to_string(starts[i]) + "; offsets must rise within 0 .. " +
-                std::to_string(bytes.size()) + ", the number of bytes in data");
+    if (starts[i] >= (i == 0 ? 0 : starts[i - 1]) && starts[i] <= static_cast<std::int64_t>(bytes.size())) continue;
+    require(false, "offsets[" + std::to_string(i) + "] is " + std::to_string(starts[i]) +
+                       "; offsets must rise within 0 .. " + std::to_string(bytes.size()) +
+                       ", the number of bytes in data");
   }
+  return {bytes, starts};
+}
+
+std::tuple<Owned<std::uint64_t>, Owned<std::uint64_t>> bind_ngram_hashes(const AnyArray& data, const AnyArray& offsets,
+                                                                         int num_threads) {
+  const auto [bytes, starts] = view_strings(data, offsets);
   Ngrams ngrams =
       without_gil(num_threads, [&](const Workers& workers) { return ngram_hashes(bytes, starts, workers); });
   return {to_numpy(std::move(ngrams.indptr)), to_numpy(std::move(ngrams.tokens))};
@@ -88,27 +96,52 @@ CsrView view_lists(const AnyArray& indptr, const AnyArray& indices, const std::o
   return csr;
 }
 
-// Ids are 32-bit numbers, and the largest of them means "none".
-void require_size(std::uint64_t size, const std::string& name) {
-  require(size < kEmpty, name + " is " + std::to_string(size) + "; it must be at most 4294967294");
+using ChunkArrays = std::tuple<AnyArray, AnyArray, std::optional<AnyArray>>;
+
+// Views of the chunks that have edges.
+std::vector<EdgeChunk> view_chunks(const std::vector<ChunkArrays>& arrays) {
+  std::vector<EdgeChunk> chunks;
+  for (const auto& [rows, columns, weights] : arrays) {
+    const EdgeChunk chunk{view<std::uint32_t>(rows, "rows"), view<std::uint32_t>(columns, "columns"),
+                          view_or_none<float>(weights, "weights", rows.size())};
+    require(chunk.columns.size() == chunk.rows.size(), "columns has " + std::to_string(chunk.columns.size()) +
+                                                           " entries; it must have " +
+                                                           std::to_string(chunk.rows.size()) + ", as many as rows");
+    require(weights.has_value() == std::get<2>(arrays.front()).has_value(),
+            "some chunks have weights and some have none; give them to all or to none");
+    if (!chunk.rows.empty()) chunks.push_back(chunk);
+  }
+  return chunks;
 }
 
-Lists bind_build_csr(const AnyArray& source, const AnyArray& target, const std::optional<AnyArray>& weights,
-                     std::uint64_t num_sources, std::uint64_t num_targets, bool is_symmetric, int num_threads) {
-  const Edges edges{view<std::uint32_t>(source, "source"),
-                    view<std::uint32_t>(target, "target"),
-                    view_or_none<float>(weights, "weights", source.size()),
-                    num_sources,
-                    num_targets,
-                    is_symmetric};
-  require_size(num_sources, "num_sources");
-  require_size(num_targets, "num_targets");
-  require(edges.target.size() == edges.source.size(), "target has " + std::to_string(edges.target.size()) +
-                                                          " entries; it must have " +
-                                                          std::to_string(edges.source.size()) + ", as many as source");
-  require(!is_symmetric || num_sources == num_targets, "a symmetric relation needs num_sources == num_targets");
+constexpr std::uint64_t kMaxRows = std::uint64_t{1} << 32;
+
+Lists bind_build_csr(const std::vector<ChunkArrays>& arrays, std::uint64_t num_rows, std::uint64_t num_columns,
+                     std::uint64_t first_row, bool is_symmetric, int num_threads) {
+  const std::vector<EdgeChunk> chunks = view_chunks(arrays);
+  require(num_rows <= kMaxRows && first_row <= kMaxRows, "num_rows and first_row must be at most 2^32");
+  require(!is_symmetric || (first_row == 0 && num_rows == num_columns),
+          "a symmetric relation needs first_row == 0 and num_rows == num_columns");
+  const Edges edges{chunks, first_row, num_rows, num_columns, is_symmetric};
   Csr csr = without_gil(num_threads, [&](const Workers& workers) { return build_csr(edges, workers); });
-  return to_lists(std::move(csr), weights.has_value());
+  return to_lists(std::move(csr), !arrays.empty() && std::get<2>(arrays.front()).has_value());
+}
+
+std::tuple<Owned<std::uint64_t>, Owned<std::uint32_t>, Owned<std::uint32_t>, std::optional<Owned<float>>>
+bind_partition(const ChunkArrays& arrays, const AnyArray& bounds, std::uint64_t num_columns, bool is_symmetric,
+               int num_threads) {
+  const std::vector<EdgeChunk> chunks = view_chunks({arrays});
+  const auto ends = view<std::uint64_t>(bounds, "bounds");
+  require(ends.size() >= 2 && std::is_sorted(ends.begin(), ends.end()) && ends.back() <= kMaxRows,
+          "bounds must hold at least two numbers that rise to at most 2^32");
+  const Edges edges{chunks, ends.front(), ends.back() - ends.front(), num_columns, is_symmetric};
+  require(!is_symmetric || (ends.front() == 0 && ends.back() == num_columns),
+          "a symmetric relation needs bounds from 0 to num_columns");
+  Partition parts = without_gil(num_threads, [&](const Workers& workers) { return partition(edges, ends, workers); });
+  std::optional<Owned<float>> weights;
+  if (std::get<2>(arrays)) weights = to_numpy(std::move(parts.weights));
+  return {to_numpy(std::move(parts.starts)), to_numpy(std::move(parts.rows)), to_numpy(std::move(parts.columns)),
+          std::move(weights)};
 }
 
 PairOrder to_order(const std::string& order) {
@@ -120,18 +153,76 @@ PairOrder to_order(const std::string& order) {
 
 Lists bind_prune(const AnyArray& indptr, const AnyArray& indices, const std::optional<AnyArray>& weights,
                  const std::tuple<double, std::uint64_t, std::uint64_t>& degrees, std::uint64_t seed,
-                 const std::string& order, int num_threads) {
+                 const std::string& order, std::uint64_t first_row, int num_threads) {
   const CsrView csr = view_lists(indptr, indices, weights);
   const auto [alpha, min_degree, max_degree] = degrees;
   require(alpha > 0 && alpha <= 1, "alpha is " + std::to_string(alpha) + "; it must be in (0, 1]");
   require(min_degree >= 1 && min_degree <= max_degree, "min_degree must be >= 1 and at most max_degree");
-  const PruneRule rule{alpha, min_degree, max_degree, seed, to_order(order)};
+  const PruneRule rule{alpha, min_degree, max_degree, seed, to_order(order), first_row};
   Csr pruned = without_gil(num_threads, [&](const Workers& workers) {
     check_csr(csr, std::numeric_limits<std::uint32_t>::max(), workers);
     return prune(csr, rule, workers);
   });
   return to_lists(std::move(pruned), weights.has_value());
 }
+
+// An IdTable that several Python threads may share: they take turns.
+template <typename Keys>
+class BoundIds {
+ protected:
+  Owned<std::uint32_t> add_batch(const typename Keys::Batch& batch, int num_threads) {
+    std::vector<std::uint32_t> ids(Keys::size(batch));
+    without_gil(num_threads, [&](const Workers& workers) {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      table_.add(batch, ids, workers);
+    });
+    return to_numpy(std::move(ids));
+  }
+
+  Owned<std::uint32_t> find_batch(const typename Keys::Batch& batch, int num_threads) {
+    std::vector<std::uint32_t> ids(Keys::size(batch));
+    without_gil(num_threads, [&](const Workers& workers) {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      table_.find(batch, ids, workers);
+    });
+    return to_numpy(std::move(ids));
+  }
+
+  Keys release_keys() {
+    nb::gil_scoped_release released;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return table_.release();
+  }
+
+ private:
+  std::mutex mutex_;
+  IdTable<Keys> table_;
+};
+
+class BoundIntegerIds : public BoundIds<IntegerKeys> {
+ public:
+  Owned<std::uint32_t> add(const AnyArray& keys, int num_threads) {
+    return add_batch(view<std::uint64_t>(keys, "keys"), num_threads);
+  }
+  Owned<std::uint32_t> find(const AnyArray& keys, int num_threads) {
+    return find_batch(view<std::uint64_t>(keys, "keys"), num_threads);
+  }
+  Owned<std::uint64_t> release() { return to_numpy(std::move(release_keys().values)); }
+};
+
+class BoundStringIds : public BoundIds<StringKeys> {
+ public:
+  Owned<std::uint32_t> add(const AnyArray& data, const AnyArray& offsets, int num_threads) {
+    return add_batch(view_strings(data, offsets), num_threads);
+  }
+  Owned<std::uint32_t> find(const AnyArray& data, const AnyArray& offsets, int num_threads) {
+    return find_batch(view_strings(data, offsets), num_threads);
+  }
+  std::tuple<Owned<std::uint8_t>, Owned<std::int64_t>> release() {
+    StringKeys keys = release_keys();
+    return {to_numpy(std::move(keys.data)), to_numpy(std::move(keys.offsets))};
+  }
+};
 
 SketchShape shape_of(const AnyArray& table, std::uint64_t seed) {
   const SketchShape shape{table.shape(0), table.shape(1), seed};
@@ -309,10 +400,22 @@ NB_MODULE(_native, module) {
   module.def("ngram_hashes", &bind_ngram_hashes, "data"_a, "offsets"_a, nb::kw_only(), "num_threads"_a = 0);
   module.def("topk", &bind_topk, "scores"_a, "k"_a, nb::kw_only(), "num_threads"_a = 0);
   module.def("gather", &bind_gather, "rows"_a, "ids"_a, nb::kw_only(), "num_threads"_a = 0);
-  module.def("build_csr", &bind_build_csr, "source"_a, "target"_a, "weights"_a.none() = nb::none(), nb::kw_only(),
-             "num_sources"_a, "num_targets"_a, "is_symmetric"_a = false, "num_threads"_a = 0);
+  module.def("build_csr", &bind_build_csr, "chunks"_a, nb::kw_only(), "num_rows"_a, "num_columns"_a, "first_row"_a = 0,
+             "is_symmetric"_a = false, "num_threads"_a = 0);
+  module.def("partition", &bind_partition, "chunk"_a, nb::kw_only(), "bounds"_a, "num_columns"_a,
+             "is_symmetric"_a = false, "num_threads"_a = 0);
+  nb::class_<BoundIntegerIds>(module, "IntegerIds")
+      .def(nb::init<>())
+      .def("add", &BoundIntegerIds::add, "keys"_a, nb::kw_only(), "num_threads"_a = 0)
+      .def("find", &BoundIntegerIds::find, "keys"_a, nb::kw_only(), "num_threads"_a = 0)
+      .def("release", &BoundIntegerIds::release);
+  nb::class_<BoundStringIds>(module, "StringIds")
+      .def(nb::init<>())
+      .def("add", &BoundStringIds::add, "data"_a, "offsets"_a, nb::kw_only(), "num_threads"_a = 0)
+      .def("find", &BoundStringIds::find, "data"_a, "offsets"_a, nb::kw_only(), "num_threads"_a = 0)
+      .def("release", &BoundStringIds::release);
   module.def("prune", &bind_prune, "indptr"_a, "indices"_a, "weights"_a.none(), nb::kw_only(), "degrees"_a, "seed"_a,
-             "order"_a, "num_threads"_a = 0);
+             "order"_a, "first_row"_a = 0, "num_threads"_a = 0);
   module.def("sketch_update", &bind_sketch_update, "table"_a, "ids"_a, "counts"_a, nb::kw_only(), "seed"_a);
   module.def("sketch_estimate", &bind_sketch_estimate, "table"_a, "ids"_a, nb::kw_only(), "seed"_a);
   nb::class_<BoundGraph>(module, "TypedGraph")

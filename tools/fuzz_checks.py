@@ -13,16 +13,16 @@ Arguments = dict[str, Any]
 
 def check_build_csr(_: None, arguments: Arguments, result: Any) -> None:
     """Distinct edges, rising, weights summed."""
-    weights = arguments["weights"]
     total: dict[tuple[int, int], float] = {}
-    for place, (a, b) in enumerate(zip(arguments["source"].tolist(), arguments["target"].tolist(), strict=True)):
-        for pair in {(a, b), (b, a)} if arguments["is_symmetric"] else {(a, b)}:
-            total[pair] = total.get(pair, 0.0) + (1.0 if weights is None else float(weights[place]))
+    for rows, columns, weights in arguments["chunks"]:
+        for place, (a, b) in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
+            for pair in {(a, b), (b, a)} if arguments["is_symmetric"] else {(a, b)}:
+                total[pair] = total.get(pair, 0.0) + (1.0 if weights is None else float(weights[place]))
     indptr, indices, sums = result
-    rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr).astype(np.int64))
-    assert len(indptr) == arguments["num_sources"] + 1
-    assert list(zip(rows.tolist(), indices.tolist(), strict=True)) == sorted(total)
-    if weights is not None:
+    found = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr).astype(np.int64)) + arguments["first_row"]
+    assert len(indptr) == arguments["num_rows"] + 1
+    assert list(zip(found.tolist(), indices.tolist(), strict=True)) == sorted(total)
+    if sums is not None:
         np.testing.assert_allclose(sums, [total[pair] for pair in sorted(total)], rtol=1e-5)
 
 
@@ -36,6 +36,36 @@ def check_prune(_: None, arguments: Arguments, result: Any) -> None:
         assert len(kept) == min(len(old), max(min(int(len(old) ** alpha), most), least))
         rest = iter(old)
         assert all(entity in rest for entity in kept), "the order of a list changed"
+
+
+def check_partition(_: None, arguments: Arguments, result: Any) -> None:
+    """Every range has the entries of its rows, and no other."""
+    starts, found_rows, found_columns, _weights = result
+    rows, columns, _ = arguments["chunk"]
+    pairs = list(zip(rows.tolist(), columns.tolist(), strict=True))
+    if arguments["is_symmetric"]:
+        pairs += [(b, a) for a, b in pairs if a != b]
+    bounds = arguments["bounds"].tolist()
+    for number, (begin, end) in enumerate(itertools.pairwise(bounds)):
+        part = slice(int(starts[number]), int(starts[number + 1]))
+        found = zip(found_rows[part].tolist(), found_columns[part].tolist(), strict=True)
+        assert sorted(found) == sorted(pair for pair in pairs if begin <= pair[0] < end)
+
+
+def check_add(_: Any, arguments: Arguments, result: Any) -> None:
+    """Numbers in the order of first appearance; the object was empty."""
+    if "keys" in arguments:
+        keys = arguments["keys"].tolist()
+    else:
+        data = arguments["data"].tobytes()
+        keys = [data[begin:end] for begin, end in itertools.pairwise(arguments["offsets"].tolist())]
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    assert result.tolist() == [numbers[key] for key in keys]
+
+
+def check_find(_: Any, _arguments: Arguments, result: Any) -> None:
+    """Nothing is known to an empty object."""
+    assert np.all(result == EMPTY)
 
 
 def check_topk(_: None, arguments: Arguments, result: Any) -> None:

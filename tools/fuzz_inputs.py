@@ -102,10 +102,11 @@ def _right(name: str, annotation: str, world: World, rng: np.random.Generator) -
     n, num_edges = world.num_entities, world.num_edges
     by_name: dict[str, Callable[[], Any]] = {
         "indptr": lambda: np.sort(np.append(rng.integers(0, num_edges + 1, n - 1), [0, num_edges])).astype(np.uint64),
+        "data": lambda: rng.integers(97, 101, num_edges).astype(np.uint8),
+        "offsets": lambda: np.sort(np.append(rng.integers(0, num_edges + 1, n - 1), [0, num_edges])).astype(np.int64),
         "indices": lambda: _ids(n, num_edges, rng),
-        "target": lambda: _ids(n, num_edges, rng),
         "sources": lambda: _ids(n, int(rng.integers(0, 5)), rng),
-        "weights": lambda: rng.choice([0.5, 1.0, 3.0], num_edges).astype(np.float32) if world.is_weighted else None,
+        "weights": lambda: _weights(world, rng),
         "num_entities": lambda: [n, n],
         "adjacencies": lambda: _adjacencies(world, rng),
         "take": lambda: [int(k) for k in rng.integers(0, 9, 2)],
@@ -113,15 +114,29 @@ def _right(name: str, annotation: str, world: World, rng: np.random.Generator) -
         "degrees": lambda: (float(rng.choice([0.3, 0.86, 1.0])), 1, int(rng.integers(1, 9))),
         "shape": lambda: (int(rng.integers(1, 200)), int(rng.integers(1, 9))),
         "num_threads": lambda: int(rng.integers(0, 4)),
-        "num_sources": lambda: n,
-        "num_targets": lambda: n,
+        "chunks": lambda: [_chunk(world, rng) for _ in range(int(rng.integers(0, 4)))],
+        "chunk": lambda: _chunk(world, rng),
+        "bounds": lambda: np.array([0, *sorted(rng.integers(0, n + 1, int(rng.integers(0, 3)))), n], np.uint64),
+        "num_rows": lambda: n,
+        "num_columns": lambda: n,
+        "first_row": lambda: 0,
         "source_type": lambda: int(rng.integers(0, 2)),
-        "source": lambda: _ids(n, num_edges, rng) if "NDArray" in annotation else int(rng.integers(0, n)),
+        "source": lambda: int(rng.integers(0, n)),
         "restart": lambda: float(rng.choice([0.15, 0.5])),
         "eps": lambda: float(rng.choice([0.3, 1e-2, 1e-4])),
         "seed": lambda: int(rng.integers(0, 2**63)),
     }
     return by_name[name]() if name in by_name else _by_annotation(annotation, n, num_edges, rng)
+
+
+def _weights(world: World, rng: np.random.Generator) -> Any:
+    return rng.choice([0.5, 1.0, 3.0], world.num_edges).astype(np.float32) if world.is_weighted else None
+
+
+def _chunk(world: World, rng: np.random.Generator) -> tuple[Any, ...]:
+    """Right edges: rows, columns, weights."""
+    n, num_edges = world.num_entities, world.num_edges
+    return _ids(n, num_edges, rng), _ids(n, num_edges, rng), _weights(world, rng)
 
 
 def _ids(bound: int, count: int, rng: np.random.Generator) -> Any:

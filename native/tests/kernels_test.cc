@@ -13,6 +13,7 @@
 #include "forward_push.hpp"
 #include "gather.hpp"
 #include "hash.hpp"
+#include "ids.hpp"
 #include "ngrams.hpp"
 #include "prune.hpp"
 #include "random_walks.hpp"
@@ -53,7 +54,8 @@ Csr make_lists(std::size_t num_rows, std::size_t num_columns, bool is_symmetric,
   const auto source = random_ids(300'000, static_cast<std::uint32_t>(num_rows), 1);
   const auto target = random_ids(300'000, static_cast<std::uint32_t>(num_columns), 2);
   const std::vector<float> weights(source.size(), 0.5f);
-  return build_csr({source, target, weights, num_rows, num_columns, is_symmetric}, workers);
+  const std::vector<EdgeChunk> chunks{{source, target, weights}};
+  return build_csr({chunks, 0, num_rows, num_columns, is_symmetric}, workers);
 }
 
 CsrView view(const Csr& csr) { return {csr.indptr, csr.indices, csr.weights}; }
@@ -95,6 +97,56 @@ void test_csr_and_prune() {
     check_csr(view(pruned), 3000, kFour);
     expect_throws<std::out_of_range>([&] { check_csr(view(pruned), 10, kFour); }, "an index out of range");
   }
+}
+
+void test_partition() {
+  const auto source = random_ids(300'000, 3000, 1);
+  const auto target = random_ids(300'000, 500, 2);
+  const std::vector<float> weights(source.size(), 0.5f);
+  const std::vector<EdgeChunk> chunks{{source, target, weights}};
+  const Csr whole = build_csr({chunks, 0, 3000, 500, false}, kFour);
+  const std::vector<std::uint64_t> bounds{0, 10, 10, 900, 3000};
+  const Partition parts = partition({chunks, 0, 3000, 500, false}, bounds, kFour);
+  std::vector<std::uint32_t> indices;
+  std::vector<float> sums;
+  for (std::size_t range = 0; range + 1 < bounds.size(); ++range) {
+    const std::size_t begin = parts.starts[range];
+    const std::size_t count = parts.starts[range + 1] - begin;
+    const std::vector<EdgeChunk> of_range{{std::span(parts.rows).subspan(begin, count),
+                                           std::span(parts.columns).subspan(begin, count),
+                                           std::span(parts.weights).subspan(begin, count)}};
+    const Csr lists = build_csr({of_range, bounds[range], bounds[range + 1] - bounds[range], 500, false}, kFour);
+    indices.insert(indices.end(), lists.indices.begin(), lists.indices.end());
+    sums.insert(sums.end(), lists.weights.begin(), lists.weights.end());
+  }
+  expect(indices == whole.indices && sums == whole.weights, "ranges of rows built by themselves");
+  const std::vector<std::uint64_t> few{0, 10};
+  expect_throws<std::out_of_range>([&] { partition({chunks, 0, 10, 500, false}, few, kFour); }, "a row out of range");
+}
+
+void test_ids() {
+  std::vector<std::uint64_t> integers(100'000);
+  for (std::size_t i = 0; i < integers.size(); ++i) integers[i] = splitmix64(i % 30'000);
+  std::vector<std::uint8_t> data;
+  std::vector<std::int64_t> offsets{0};
+  for (const std::uint64_t integer : integers) {
+    const std::string text = std::to_string(integer >> integer % 60);
+    data.insert(data.end(), text.begin(), text.end());
+    offsets.push_back(static_cast<std::int64_t>(data.size()));
+  }
+  IdTable<IntegerKeys> one, four;
+  IdTable<StringKeys> texts;
+  std::vector<std::uint32_t> ids(integers.size()), again(integers.size());
+  one.add(integers, ids, kOne);
+  four.add(integers, again, kFour);
+  expect(ids == again && one.size() == 30'000 && ids[30'000] == 0, "integer ids");
+  texts.add({data, offsets}, ids, kFour);
+  texts.find({data, offsets}, again, kFour);
+  expect(ids == again, "string ids");
+  const StringKeys keys = texts.release();
+  expect(keys.size() > 1000 && texts.size() == 0, "keys are released");
+  texts.find({data, offsets}, again, kFour);
+  expect(again == std::vector<std::uint32_t>(integers.size(), kUnknown), "an empty table knows nothing");
 }
 
 void test_forward_push() {
@@ -216,6 +268,8 @@ int main() {
   omnisage::test_hash();
   omnisage::test_parallel_for();
   omnisage::test_csr_and_prune();
+  omnisage::test_partition();
+  omnisage::test_ids();
   omnisage::test_forward_push();
   omnisage::test_alias_tables();
   omnisage::test_random_walks();

@@ -53,22 +53,37 @@ def gather(
         [n, d] float32.
     """
 
+# rows [E] uint32, columns [E] uint32, weights [E] float32 where there are any
+_Chunk = tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.float32] | None]
+
 def build_csr(
-    source: NDArray[np.uint32],
-    target: NDArray[np.uint32],
-    weights: NDArray[np.float32] | None = None,
+    chunks: Sequence[_Chunk],
     *,
-    num_sources: int,
-    num_targets: int,
+    num_rows: int,
+    num_columns: int,
+    first_row: int = 0,
     is_symmetric: bool = False,
     num_threads: int = 0,
 ) -> _Lists:
-    """Adjacency lists of the sources: distinct, rising, weights of repeated edges summed.
+    """Adjacency lists of rows first_row .. first_row + num_rows - 1: distinct, rising, repeated weights summed.
 
     Args:
-        source, target: [E] uint32, below num_sources and num_targets; in any order.
-        weights: [E] float32, finite and above 0.
-        is_symmetric: source and target are of one type, so every edge also enters its target's list.
+        chunks: edges in any order; weights finite and above 0, in all chunks or in none.
+        is_symmetric: rows and columns are of one type, so every edge also enters its column's list.
+    """
+
+def partition(
+    chunk: _Chunk,
+    *,
+    bounds: NDArray[np.uint64],
+    num_columns: int,
+    is_symmetric: bool = False,
+    num_threads: int = 0,
+) -> tuple[NDArray[np.uint64], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.float32] | None]:
+    """List entries grouped by range of rows: range r has the rows `bounds[r]` .. `bounds[r + 1] - 1`.
+
+    Returns:
+        `starts` [ranges + 1], and `rows`, `columns`, `weights` in which range r stands at `starts[r]:starts[r + 1]`.
     """
 
 def prune(
@@ -79,6 +94,7 @@ def prune(
     degrees: tuple[float, int, int],
     seed: int,
     order: Literal["row_first", "row_last", "smaller_first"],
+    first_row: int = 0,
     num_threads: int = 0,
 ) -> _Lists:
     """Keep max(min(degree^alpha, max_degree), min_degree) edges per list (OmniSage, Algorithm 2).
@@ -86,7 +102,33 @@ def prune(
     Args:
         degrees: alpha, min_degree, max_degree.
         order: which end the hash of a pair takes first; both directions of a relation must agree on a pair.
+        first_row: the id of the first list.
     """
+
+class IntegerIds:
+    """Numbers distinct 64-bit integers 0, 1, 2, ... in the order in which they are first added."""
+
+    def __init__(self) -> None: ...
+    def add(self, keys: NDArray[np.uint64], *, num_threads: int = 0) -> NDArray[np.uint32]:
+        """The number of each key, [n]; new keys get the next ones, in order."""
+
+    def find(self, keys: NDArray[np.uint64], *, num_threads: int = 0) -> NDArray[np.uint32]:
+        """The number of each key, [n]; 4294967295 where there is none."""
+
+    def release(self) -> NDArray[np.uint64]:
+        """The keys by number; nothing is left here."""
+
+class StringIds:
+    """The same for strings of bytes: string i of a batch is `data[offsets[i]:offsets[i + 1]]`."""
+
+    def __init__(self) -> None: ...
+    def add(
+        self, data: NDArray[np.uint8], offsets: NDArray[np.int64], *, num_threads: int = 0
+    ) -> NDArray[np.uint32]: ...
+    def find(
+        self, data: NDArray[np.uint8], offsets: NDArray[np.int64], *, num_threads: int = 0
+    ) -> NDArray[np.uint32]: ...
+    def release(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]: ...
 
 def sketch_update(table: NDArray[np.uint64], ids: NDArray[np.uint64], counts: NDArray[np.uint64], *, seed: int) -> None:
     """Count ids in a count-min sketch, in place; sketches of one shape and seed are merged by adding their tables.

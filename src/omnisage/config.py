@@ -60,6 +60,12 @@ class Config(ConfigModel):
         )
 
     @property
+    def memory_bytes(self) -> int:
+        """`memory_limit` as a number."""
+        number, unit = self.memory_limit[:-2], self.memory_limit[-2:]
+        return int(number) * {"MB": 10**6, "GB": 10**9, "TB": 10**12}[unit]
+
+    @property
     def learning(self) -> LearningConfig:
         """The `training` stage's own config."""
         return LearningConfig(model=self.model, tasks=self.tasks, training=self.training)

@@ -49,7 +49,9 @@ def test_degrees_and_counts_describe_the_graph_before_and_after_pruning(tmp_path
     assert counts["relations"]["contains"] == {
         "source": "collection",
         "target": "item",
+        "weighted": False,
         "edges": 5,
+        "listed": {"collection": 5, "item": 5},
         "kept": {"collection": 3, "item": 4},
     }
     assert counts["relations"]["similar"]["edges"] == 3

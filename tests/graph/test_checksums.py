@@ -50,5 +50,5 @@ def test_edited_counts_are_refused(folder: Path) -> None:
 
 
 def test_a_fold_that_does_not_exist_is_refused(folder: Path) -> None:
-    with pytest.raises(OmnisageError, match="has no fold 0; it has 0 folds"):
+    with pytest.raises(OmnisageError, match="has 0 graphs without a fold, and fold 0 was asked for"):
         open_graph(folder, fold=0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -111,6 +111,7 @@ def test_without_pyg_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         to_pyg(make(tmp_path / "graph"))
 
 
+@settings(max_examples=40, deadline=None)  # writes and opens graphs
 @given(st.integers(0, 2**32 - 1), st.booleans(), st.integers(1, 8), st.integers(1, 8))
 def test_a_graph_comes_back_from_scipy(
     tmp_path_factory: pytest.TempPathFactory, seed: int, is_weighted: bool, num_rows: int, num_columns: int

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnisage.errors import OmnisageError
@@ -37,6 +37,7 @@ def build(edges: dict[str, Pairs], sizes: dict[str, int], out: Path) -> Graph:
     return build_graph(relations, num_entities=sizes, out=out)
 
 
+@settings(max_examples=40, deadline=None)  # writes and opens graphs
 @given(edge_sets(BASE), edge_sets(GROWN), edge_sets(GROWN))
 def test_an_overlay_equals_a_rebuild(
     tmp_path_factory: pytest.TempPathFactory, base: dict, first: dict, second: dict

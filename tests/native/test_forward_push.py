@@ -36,8 +36,8 @@ class TypedEdges:
             ends = [np.array([edge[i] for edge in edges], np.uint32) for i in (0, 1)]
             weights = np.array([edge[2] for edge in edges], np.float32) if weighted else None
             for start, stop, rows, columns in [(source, target, *ends), (target, source, *ends[::-1])]:
-                sizes = {"num_sources": self.num_entities[start], "num_targets": self.num_entities[stop]}
-                lists = _native.build_csr(rows, columns, weights, is_symmetric=source == target, **sizes)
+                sizes = {"num_rows": self.num_entities[start], "num_columns": self.num_entities[stop]}
+                lists = _native.build_csr([(rows, columns, weights)], is_symmetric=source == target, **sizes)
                 adjacencies.append((f"relation {number}", start, stop, *lists))
                 if source == target:
                     break

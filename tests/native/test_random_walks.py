@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnisage import _native
@@ -19,8 +19,8 @@ def make_graph(num_entities: list[int], relations: list[tuple[int, int, Edges, b
         ends = [np.array([edge[i] for edge in edges], np.uint32) for i in (0, 1)]
         weights = np.array([edge[2] for edge in edges], np.float32) if is_weighted else None
         for start, stop, rows, columns in [(source, target, *ends), (target, source, *ends[::-1])]:
-            sizes = {"num_sources": num_entities[start], "num_targets": num_entities[stop]}
-            lists = _native.build_csr(rows, columns, weights, is_symmetric=source == target, **sizes)
+            sizes = {"num_rows": num_entities[start], "num_columns": num_entities[stop]}
+            lists = _native.build_csr([(rows, columns, weights)], is_symmetric=source == target, **sizes)
             adjacencies.append((f"{source}-{target}", start, stop, *lists))
             if source == target:
                 break
@@ -60,6 +60,7 @@ def walk_twin(graph: _native.TypedGraph, source: int, key: int, length: int, res
     return places
 
 
+@settings(deadline=None)
 @given(graphs(may_be_weighted=False), st.sampled_from([0.0, 0.3, 1.0]), st.integers(0, 2**63), st.data())
 def test_walks_are_those_of_the_loop(
     world: tuple[_native.TypedGraph, list[int]], restart: float, seed: int, data: st.DataObject
@@ -81,6 +82,7 @@ def test_walks_are_those_of_the_loop(
         assert walk_types.tolist() == expected
 
 
+@settings(deadline=None)
 @given(graphs(), st.integers(1, 300), st.integers(1, 6), st.data())
 def test_most_visited_counts_the_same_walks(
     world: tuple[_native.TypedGraph, list[int]], num_walks: int, length: int, data: st.DataObject

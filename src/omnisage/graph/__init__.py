@@ -10,7 +10,9 @@ Example:
 
 from omnisage.graph.artifact import Graph, open_graph
 from omnisage.graph.build import build_graph
+from omnisage.graph.columns import EdgeList
 from omnisage.graph.config import Prune
+from omnisage.graph.ids import Ids
 from omnisage.graph.interop import from_pyg, from_scipy, to_pyg, to_scipy
 from omnisage.graph.random_walks import NO_TYPE, RandomWalks
 from omnisage.graph.relation import Adjacency, Relation
@@ -20,7 +22,9 @@ __all__ = [
     "NO_NEIGHBOR",
     "NO_TYPE",
     "Adjacency",
+    "EdgeList",
     "Graph",
+    "Ids",
     "Neighborhoods",
     "Prune",
     "RandomWalks",

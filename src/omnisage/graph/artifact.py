@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from omnisage.artifact import Manifest, read_manifest
 from omnisage.errors import OmnisageError
 from omnisage.graph.checksums import check_counts, verify_files
+from omnisage.graph.ids import Ids, read_ids
 from omnisage.graph.overlay import NewEdges, add_edges, grow, grow_degree
 from omnisage.graph.random_walks import RandomWalks
 from omnisage.graph.relation import Adjacency, Relation, list_of, reachable_types
@@ -31,6 +32,7 @@ class Graph:
     relations: dict[str, Relation]
     degree: dict[str, NDArray[np.uint32]]  # [N] edges over all relations, before pruning, and those added
     num_folds: int  # graphs beside this one, each without the pairs of one fold
+    folder: Path
 
     def neighbors(self, relation: str, entity_type: str, entity: int) -> NDArray[np.uint32]:
         """The neighbors of one entity in one relation, after pruning, those added included, rising.
@@ -75,6 +77,28 @@ class Graph:
             for entity_type, of_type in self.degree.items()
         }
         return replace(self, num_entities=sizes, relations=self.relations | changed, degree=degree)
+
+    def ids(self, entity_type: str) -> Ids:
+        """The user's own ids of a type, read from disk; keep the result for several look-ups.
+
+        Raises:
+            OmnisageError: no such type, or the graph was built from dense ids.
+        """
+        if entity_type not in self.num_entities:
+            raise OmnisageError(unknown_name("entity type", entity_type, list(self.num_entities)))
+        if "ids" not in self.manifest.counts:
+            raise OmnisageError(
+                f"the graph in {self.folder} was built from dense ids; build it without num_entities to use your own"
+            )
+        path = self.folder / "ids" / f"{entity_type}.parquet"
+        external = read_ids(path)
+        counts = self.manifest.counts["ids"][entity_type]  # entities that were added since have none
+        num_entities = counts["known"] + counts["new"]
+        if len(external) != num_entities:
+            raise OmnisageError(
+                f"{path} has {len(external)} ids, and the graph {num_entities} entities of that type; build it again"
+            )
+        return Ids(entity_type, external)
 
     def reachable_types(self, entity_type: str, relations: list[str] | None = None) -> list[str]:
         """The entity types that walks from `entity_type` can visit, sorted; none if no relation touches it."""
@@ -148,30 +172,38 @@ def open_graph(folder: str | Path, *, fold: int | None = None, verify: bool = Fa
         verify_files(folder, manifest.counts)
     folds = manifest.counts.get("folds", [])
     if fold is not None and not 0 <= fold < len(folds):
-        raise OmnisageError(f"{folder} has no fold {fold}; it has {len(folds)} folds")
+        raise OmnisageError(f"{folder} has {len(folds)} graphs without a fold, and fold {fold} was asked for")
     counts = manifest.counts if fold is None else folds[fold]
-    folder = folder if fold is None else folder / f"fold-{fold}"
-    degree = {
-        entity_type: open_npy(folder / "degree" / f"{entity_type}.npy", "graph", np.uint32, (None,))
-        for entity_type in counts["degrees"]
-    }
-    num_entities = {entity_type: len(values) for entity_type, values in degree.items()}
-    relations = {
-        name: _open_relation(folder / "adjacency" / name, of_relation, num_entities)
-        for name, of_relation in counts["relations"].items()
-    }
-    return Graph(manifest, num_entities, relations, degree, len(folds))
+    of_fold = folder if fold is None else folder / f"fold-{fold}"
+    try:
+        degree = {
+            entity_type: open_npy(of_fold / "degree" / f"{entity_type}.npy", "graph", np.uint32, (None,))
+            for entity_type in counts["degrees"]
+        }
+        num_entities = {entity_type: len(values) for entity_type, values in degree.items()}
+        relations = {
+            name: _open_relation(of_fold / "adjacency" / name, of_relation, num_entities)
+            for name, of_relation in counts["relations"].items()
+        }
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise OmnisageError(
+            f"{folder / 'manifest.json'} is damaged ({type(error).__name__}: {error}); run `omnisage graph --force`"
+        ) from error
+    return Graph(manifest, num_entities, relations, degree, len(folds), folder)
 
 
 def _open_relation(folder: Path, counts: dict[str, Any], num_entities: dict[str, int]) -> Relation:
+    ends = {counts["source"]: counts["target"], counts["target"]: counts["source"]}
     adjacency = {
-        entity_type: _open_adjacency(folder / entity_type, num_entities[entity_type], num_edges)
-        for entity_type, num_edges in counts["kept"].items()
+        entity_type: _open_adjacency(
+            folder / entity_type, num_entities[entity_type], counts["kept"][entity_type], is_weighted=counts["weighted"]
+        )
+        for entity_type in ends
     }
     return Relation(counts["source"], counts["target"], adjacency)
 
 
-def _open_adjacency(folder: Path, num_entities: int, num_edges: int) -> Adjacency:
+def _open_adjacency(folder: Path, num_entities: int, num_edges: int, *, is_weighted: bool) -> Adjacency:
     indptr = open_npy(folder / "indptr.npy", "graph", np.uint64, (num_entities + 1,))
     indices = open_npy(folder / "indices.npy", "graph", np.uint32, (num_edges,))
     if int(indptr[0]) != 0 or int(indptr[-1]) != num_edges:
@@ -179,7 +211,5 @@ def _open_adjacency(folder: Path, num_entities: int, num_edges: int) -> Adjacenc
             f"{folder / 'indptr.npy'} runs from {indptr[0]} to {indptr[-1]}; it must run from 0 to {num_edges}; "
             "run `omnisage graph --force`"
         )
-    weights = None
-    if (folder / "weights.npy").exists():
-        weights = open_npy(folder / "weights.npy", "graph", np.float32, (num_edges,))
+    weights = open_npy(folder / "weights.npy", "graph", np.float32, (num_edges,)) if is_weighted else None
     return Adjacency(indptr, indices, weights)
