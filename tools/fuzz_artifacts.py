@@ -20,20 +20,17 @@ _HEADER_BYTES = 128
 
 
 def make_graph(folder: Path) -> None:
-    """The graph that is damaged: two types, a weighted relation, one of a type with itself."""
+    """The graph that is damaged: ids of the user's own, a weighted relation, one of a type with itself."""
     rng = np.random.default_rng(0)
-    contains = rng.integers(0, 20, 120), rng.integers(0, 30, 120), rng.random(120) + 0.1
+    names = np.array([f"collection {number}" for number in range(20)])
+    contains = names[rng.integers(0, 20, 120)], rng.integers(0, 30, 120), rng.random(120) + 0.1
     similar = rng.integers(0, 30, 60), rng.integers(0, 30, 60)
-    build_graph(
-        {"contains": ("collection", "item", *contains), "similar": ("item", "item", *similar)},
-        num_entities={"collection": 20, "item": 30},
-        out=folder,
-    )
+    build_graph({"contains": ("collection", "item", *contains), "similar": ("item", "item", *similar)}, out=folder)
 
 
 def read_all(graph: Graph) -> list[bytes]:
     """Everything that a user can ask of the graph."""
-    sources = np.arange(30)
+    sources = np.arange(graph.num_entities["item"])
     near = graph.neighborhoods("item", sources, take={"item": 5, "collection": 5}, num_threads=1)
     walks = graph.walk(num_threads=1, restart=0.3).random_walks("item", sources, num_walks=2, walk_length=3)
     lists = [
@@ -44,7 +41,8 @@ def read_all(graph: Graph) -> list[bytes]:
     ]
     matrices = [to_scipy(graph, name).toarray().tobytes() for name in graph.relations]
     degrees = [graph.degree[entity_type].tobytes() for entity_type in sorted(graph.degree)]
-    return [near.ids.tobytes(), near.weights.tobytes(), walks.ids.tobytes(), *lists, *matrices, *degrees]
+    ids = [repr(graph.ids(entity_type).external.to_pylist()).encode() for entity_type in sorted(graph.num_entities)]
+    return [near.ids.tobytes(), near.weights.tobytes(), walks.ids.tobytes(), *lists, *matrices, *degrees, *ids]
 
 
 def run_case(rng: np.random.Generator, whole: Path, expected: list[bytes], scratch: Path) -> str:
