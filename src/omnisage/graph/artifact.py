@@ -155,5 +155,7 @@ def _open_adjacency(folder: Path, num_entities: int, num_edges: int, *, is_weigh
             f"{folder / 'indptr.npy'} runs from {indptr[0]} to {indptr[-1]}; it must run from 0 to {num_edges}; "
             "run `omnisage graph --force`"
         )
+    if not is_weighted and (folder / "weights.npy").exists():
+        raise OmnisageError(f"{folder} has weights, and the manifest knows of none; run `omnisage graph --force`")
     weights = open_npy(folder / "weights.npy", "graph", np.float32, (num_edges,)) if is_weighted else None
     return Adjacency(indptr, indices, weights)
