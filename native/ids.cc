@@ -53,6 +53,10 @@ void IdTable<Keys>::find(const Batch& batch, std::span<std::uint32_t> ids, const
         if (slot.id != kUnknown) keys_.prefetch(slot.id);
       }
       for (std::size_t i = 0; i < count; ++i) {
+        const Slot& slot = slots_[home(hashes[i])];
+        if (slot.id != kUnknown) keys_.prefetch_contents(slot.id);
+      }
+      for (std::size_t i = 0; i < count; ++i) {
         ids[first + i] = slots_[probe(Keys::at(batch, first + i), hashes[i])].id;
       }
     }

@@ -27,6 +27,7 @@ struct IntegerKeys {
   Key operator[](std::size_t id) const { return values[id]; }
   void append(Key key) { values.push_back(key); }
   void prefetch(std::size_t id) const { __builtin_prefetch(values.data() + id); }
+  void prefetch_contents(std::size_t) const {}
 
   std::vector<std::uint64_t> values;
 };
@@ -60,6 +61,10 @@ struct StringKeys {
     offsets.push_back(static_cast<std::int64_t>(data.size()));
   }
   void prefetch(std::size_t id) const { __builtin_prefetch(offsets.data() + id); }
+  void prefetch_contents(std::size_t id) const {
+    __builtin_prefetch(data.data() + offsets[id]);
+    __builtin_prefetch(data.data() + offsets[id + 1]);  // most keys lie on one line or two
+  }
 
   std::vector<std::uint8_t> data;
   std::vector<std::int64_t> offsets{0};

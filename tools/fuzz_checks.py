@@ -57,7 +57,7 @@ def check_add(_: Any, arguments: Arguments, result: Any) -> None:
     if "keys" in arguments:
         keys = arguments["keys"].tolist()
     else:
-        data = arguments["data"].tobytes()
+        data = bytes(memoryview(arguments["data"]))
         keys = [data[begin:end] for begin, end in itertools.pairwise(arguments["offsets"].tolist())]
     numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     assert result.tolist() == [numbers[key] for key in keys]

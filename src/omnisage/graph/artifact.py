@@ -175,20 +175,15 @@ def open_graph(folder: str | Path, *, fold: int | None = None, verify: bool = Fa
         raise OmnisageError(f"{folder} has {len(folds)} graphs without a fold, and fold {fold} was asked for")
     counts = manifest.counts if fold is None else folds[fold]
     of_fold = folder if fold is None else folder / f"fold-{fold}"
-    try:
-        degree = {
-            entity_type: open_npy(of_fold / "degree" / f"{entity_type}.npy", "graph", np.uint32, (None,))
-            for entity_type in counts["degrees"]
-        }
-        num_entities = {entity_type: len(values) for entity_type, values in degree.items()}
-        relations = {
-            name: _open_relation(of_fold / "adjacency" / name, of_relation, num_entities)
-            for name, of_relation in counts["relations"].items()
-        }
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise OmnisageError(
-            f"{folder / 'manifest.json'} is damaged ({type(error).__name__}: {error}); run `omnisage graph --force`"
-        ) from error
+    degree = {
+        entity_type: open_npy(of_fold / "degree" / f"{entity_type}.npy", "graph", np.uint32, (None,))
+        for entity_type in counts["degrees"]
+    }
+    num_entities = {entity_type: len(values) for entity_type, values in degree.items()}
+    relations = {
+        name: _open_relation(of_fold / "adjacency" / name, of_relation, num_entities)
+        for name, of_relation in counts["relations"].items()
+    }
     return Graph(manifest, num_entities, relations, degree, len(folds), folder)
 
 

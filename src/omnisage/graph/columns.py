@@ -6,6 +6,7 @@ tuples of columns, Arrow record batches or tables. Columns count by position: so
 """
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from omnisage.errors import OmnisageError
 from omnisage.graph.edges import EDGES_PER_CHUNK
+
+_ROWS_PER_READ = 1 << 17
 
 Column = NDArray[Any] | pa.Array
 Chunks = str | Path | Iterable[tuple[ArrayLike | pa.Array, ...] | pa.RecordBatch | pa.Table]
@@ -79,12 +82,22 @@ def _batches(name: str, values: EdgeList) -> Iterator[Iterable[Any]]:
     chunks = values[2]
     if isinstance(chunks, str | Path):
         for path in _parquet_files(name, Path(chunks)):
-            with pq.ParquetFile(path) as file:
-                yield from (batch.columns for batch in file.iter_batches(EDGES_PER_CHUNK))
+            # Buffering ahead would hold the whole file in memory.
+            with pq.ParquetFile(path, pre_buffer=False) as file:
+                yield from _read_ahead(batch.columns for batch in file.iter_batches(_ROWS_PER_READ))
         return
     chunk: Any
     for chunk in chunks:
         yield chunk.columns if isinstance(chunk, pa.RecordBatch | pa.Table) else chunk
+
+
+def _read_ahead(batches: Iterator[Any]) -> Iterator[Any]:
+    """The same, one ahead in a thread of its own: files are decoded while ids are looked up."""
+    with ThreadPoolExecutor(1) as executor:
+        coming = executor.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = executor.submit(next, batches, None)
+            yield batch
 
 
 def _parquet_files(name: str, path: Path) -> list[Path]:
