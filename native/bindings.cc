@@ -171,12 +171,12 @@ class BoundGraph {
   const TypedGraph& operator*() const { return *graph_; }
 
   // Throws unless `type` exists and the rule's numbers are in range.
-  PushRule to_rule(std::size_t type, double restart, double eps) const {
+  PushRule to_rule(std::size_t type, double restart, double eps, bool complete = false) const {
     require(type < graph_->num_types(),
             "type is " + std::to_string(type) + "; there are " + std::to_string(graph_->num_types()) + " types");
     require(restart > 0 && restart < 1, "restart is " + std::to_string(restart) + "; it must be in (0, 1)");
     require(eps > 0 && eps < 1, "eps is " + std::to_string(eps) + "; it must be in (0, 1)");
-    return {restart, eps};
+    return {restart, eps, complete};
   }
 
  private:
@@ -200,10 +200,10 @@ std::tuple<Shown<std::uint64_t>, Shown<std::uint32_t>, std::optional<Shown<float
   return {show(graph.indptr(), self), show(graph.indices(), self), weights, show(graph.externals(), self)};
 }
 
-std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>> bind_forward_push(
+std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>, Owned<std::uint32_t>> bind_forward_push(
     const BoundGraph& graph, std::size_t source_type, const AnyArray& sources, const std::vector<std::size_t>& take,
-    double restart, double eps, int num_threads) {
-  const PushRule rule = graph.to_rule(source_type, restart, eps);
+    double restart, double eps, bool complete, int num_threads) {
+  const PushRule rule = graph.to_rule(source_type, restart, eps, complete);
   const auto ids = view<std::uint32_t>(sources, "sources");
   require(take.size() == (*graph).num_types(), "take has " + std::to_string(take.size()) +
                                                    " entries; it must have one per entity type, " +
@@ -212,10 +212,11 @@ std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>> bind_forward_push(
   Output<std::uint32_t> neighbors(ids.size(), width);
   Output<float> weights(ids.size(), width);
   std::vector<float> mass(ids.size());
+  std::vector<std::uint32_t> pushes(ids.size());
   without_gil(num_threads, [&](const Workers& workers) {
-    forward_push(*graph, source_type, ids, rule, take, {neighbors.span, weights.span, mass}, workers);
+    forward_push(*graph, source_type, ids, rule, take, {neighbors.span, weights.span, mass, pushes}, workers);
   });
-  return {neighbors.array, weights.array, to_numpy(std::move(mass))};
+  return {neighbors.array, weights.array, to_numpy(std::move(mass)), to_numpy(std::move(pushes))};
 }
 
 std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>, Owned<float>> bind_push_state(const BoundGraph& graph,
@@ -250,6 +251,6 @@ NB_MODULE(_native, module) {
            "adjacencies"_a, nb::kw_only(), "num_threads"_a = 0)
       .def("lists", &bind_lists)
       .def("forward_push", &bind_forward_push, "source_type"_a, "sources"_a, "take"_a, nb::kw_only(), "restart"_a,
-           "eps"_a, "num_threads"_a = 0)
+           "eps"_a, "complete"_a = false, "num_threads"_a = 0)
       .def("push_state", &bind_push_state, "source_type"_a, "source"_a, nb::kw_only(), "restart"_a, "eps"_a);
 }

@@ -21,13 +21,15 @@ namespace omnisage {
 struct PushRule {
   double restart;
   double eps;
+  bool complete = false;
 };
 
 // Neighborhoods of many sources of one type, in fixed slots [sources, sum of take].
 struct PushOutput {
-  std::span<std::uint32_t> ids;  // kEmpty where a slot holds nothing
-  std::span<float> weights;      // 0 there
-  std::span<float> mass;         // [sources] share of the probability outside the source that the slots hold
+  std::span<std::uint32_t> ids;     // kEmpty where a slot holds nothing
+  std::span<float> weights;         // 0 there
+  std::span<float> mass;            // [sources] share of the probability outside the source that the slots hold
+  std::span<std::uint32_t> pushes;  // [sources] how many pushes it took
 };
 
 // For each source: push, then for each type t the take[t] entities with the largest p + restart * r (the next

@@ -84,6 +84,9 @@ class TypedGraph {
     return is_weighted() ? total_weights_[internal] : static_cast<double>(degree(internal));
   }
 
+  // The same of all entities together.
+  double total_weight() const { return total_weight_; }
+
  private:
   void number_entities(const std::vector<Adjacency>& adjacencies, const Workers& workers);
   void copy_lists(const std::vector<Adjacency>& adjacencies, const Workers& workers);
@@ -104,6 +107,7 @@ class TypedGraph {
   HugeVector<std::uint64_t> indptr_;
   HugeVector<std::uint32_t> indices_;
   HugeVector<float> weights_;
+  double total_weight_ = 0;
   std::vector<double> total_weights_;  // [entities], empty if unweighted
 };
 
