@@ -90,7 +90,7 @@ class Walk:
         self.check_take(entity_type, take)
         sources = to_ids(source_ids, f"source_ids of {entity_type}", self._num_entities[entity_type])
         quotas = [take.get(name, 0) for name in self.types]
-        ids, weights, mass = self._graph.forward_push(
+        ids, weights, mass, pushes = self._graph.forward_push(
             self.types.index(entity_type),
             sources,
             quotas,
