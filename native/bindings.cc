@@ -9,6 +9,7 @@
 
 #include <cmath>
 #include <limits>
+#include <map>
 #include <numeric>
 #include <tuple>
 
@@ -200,14 +201,18 @@ std::tuple<Shown<std::uint64_t>, Shown<std::uint32_t>, std::optional<Shown<float
   return {show(graph.indptr(), self), show(graph.indices(), self), weights, show(graph.externals(), self)};
 }
 
+void require_take(const TypedGraph& graph, const std::vector<std::size_t>& take) {
+  require(take.size() == graph.num_types(), "take has " + std::to_string(take.size()) +
+                                                " entries; it must have one per entity type, " +
+                                                std::to_string(graph.num_types()));
+}
+
 std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>, Owned<std::uint32_t>> bind_forward_push(
     const BoundGraph& graph, std::size_t source_type, const AnyArray& sources, const std::vector<std::size_t>& take,
     double restart, double eps, bool complete, int num_threads) {
   const PushRule rule = graph.to_rule(source_type, restart, eps, complete);
   const auto ids = view<std::uint32_t>(sources, "sources");
-  require(take.size() == (*graph).num_types(), "take has " + std::to_string(take.size()) +
-                                                   " entries; it must have one per entity type, " +
-                                                   std::to_string((*graph).num_types()));
+  require_take(*graph, take);
   const std::size_t width = std::accumulate(take.begin(), take.end(), std::size_t{0});
   Output<std::uint32_t> neighbors(ids.size(), width);
   Output<float> weights(ids.size(), width);
@@ -215,6 +220,50 @@ std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>, Owned<std::uint32_t
   std::vector<std::uint32_t> pushes(ids.size());
   without_gil(num_threads, [&](const Workers& workers) {
     forward_push(*graph, source_type, ids, rule, take, {neighbors.span, weights.span, mass, pushes}, workers);
+  });
+  return {neighbors.array, weights.array, to_numpy(std::move(mass)), to_numpy(std::move(pushes))};
+}
+
+using NewEdges = std::tuple<std::uint32_t, AnyArray, std::optional<AnyArray>>;  // type of the ids, ids, weights
+
+Newcomer to_newcomer(const TypedGraph& graph, const std::vector<NewEdges>& edges) {
+  std::map<std::uint32_t, Newcomer::Edge> merged;
+  for (const auto& [type, array, weight_array] : edges) {
+    require(type < graph.num_types(),
+            "type is " + std::to_string(type) + "; there are " + std::to_string(graph.num_types()) + " types");
+    const auto ids = view<std::uint32_t>(array, "ids");
+    const auto weights = view_or_none<float>(weight_array, "weights", ids.size());
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      require(ids[i] < graph.num_entities(type), "ids[" + std::to_string(i) + "] is " + std::to_string(ids[i]) +
+                                                     ", but its type has " + std::to_string(graph.num_entities(type)) +
+                                                     " entities");
+      const float weight = weights.empty() ? 1.0f : weights[i];
+      require(std::isfinite(weight) && weight > 0, "weights[" + std::to_string(i) + "] is " + std::to_string(weight) +
+                                                       "; weights must be finite and above 0");
+      const std::uint32_t entity = graph.internal(type, ids[i]);
+      const auto [at, is_new] = merged.try_emplace(entity, Newcomer::Edge{entity, 0, 0});
+      at->second.count += 1;
+      at->second.weight += weight;
+    }
+  }
+  Newcomer newcomer;
+  for (const auto& [entity, edge] : merged) newcomer.edges.push_back(edge);
+  return newcomer;
+}
+
+std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>, Owned<std::uint32_t>> bind_push_newcomer(
+    const BoundGraph& graph, const std::vector<NewEdges>& edges, const std::vector<std::size_t>& take, double restart,
+    double eps, bool complete) {
+  const PushRule rule = graph.to_rule(0, restart, eps, complete);
+  require_take(*graph, take);
+  const Newcomer newcomer = to_newcomer(*graph, edges);
+  const std::size_t width = std::accumulate(take.begin(), take.end(), std::size_t{0});
+  Output<std::uint32_t> neighbors(1, width);
+  Output<float> weights(1, width);
+  std::vector<float> mass(1);
+  std::vector<std::uint32_t> pushes(1);
+  without_gil(1, [&](const Workers&) {
+    push_newcomer(*graph, newcomer, rule, take, {neighbors.span, weights.span, mass, pushes});
   });
   return {neighbors.array, weights.array, to_numpy(std::move(mass)), to_numpy(std::move(pushes))};
 }
@@ -252,5 +301,7 @@ NB_MODULE(_native, module) {
       .def("lists", &bind_lists)
       .def("forward_push", &bind_forward_push, "source_type"_a, "sources"_a, "take"_a, nb::kw_only(), "restart"_a,
            "eps"_a, "complete"_a = false, "num_threads"_a = 0)
+      .def("push_newcomer", &bind_push_newcomer, "edges"_a, "take"_a, nb::kw_only(), "restart"_a, "eps"_a,
+           "complete"_a = false)
       .def("push_state", &bind_push_state, "source_type"_a, "source"_a, nb::kw_only(), "restart"_a, "eps"_a);
 }

@@ -27,6 +27,11 @@ void check_source(std::size_t at, std::uint32_t source, std::size_t num_entities
 // Entities up to which an array of residuals is used: 32 MB.
 constexpr std::size_t kMaxDense = std::size_t{8} << 20;
 
+// Slots that are enough for most sources: growing in between costs more than a push.
+std::size_t num_slots(const TypedGraph& graph, const PushRule& rule) {
+  return static_cast<std::size_t>(std::min(4.0 * static_cast<double>(graph.num_entities()), 2 / rule.eps));
+}
+
 template <typename Residuals>
 void push_all(const TypedGraph& graph, std::size_t source_type, std::span<const std::uint32_t> sources,
               const PushRule& rule, std::span<const std::size_t> take, const PushOutput& output, const Workers& workers,
@@ -62,9 +67,34 @@ void forward_push(const TypedGraph& graph, std::size_t source_type, std::span<co
   if (graph.num_entities() <= kMaxDense) {
     push_all(graph, source_type, sources, rule, take, output, workers, DenseResiduals(graph.num_entities()));
   } else {
-    const std::size_t num_slots = std::min(2.0 * graph.num_entities(), 2 / rule.eps);
-    push_all(graph, source_type, sources, rule, take, output, workers, HashedResiduals(num_slots));
+    push_all(graph, source_type, sources, rule, take, output, workers, HashedResiduals(num_slots(graph, rule)));
   }
+}
+
+const Newcomer::Edge* Newcomer::find(std::uint32_t entity) const {
+  const auto at = std::lower_bound(edges.begin(), edges.end(), entity,
+                                   [](const Edge& edge, std::uint32_t wanted) { return edge.entity < wanted; });
+  return at != edges.end() && at->entity == entity ? &*at : nullptr;
+}
+
+std::uint32_t Newcomer::degree() const {
+  return std::accumulate(edges.begin(), edges.end(), 0u,
+                         [](std::uint32_t sum, const Edge& edge) { return sum + edge.count; });
+}
+
+double Newcomer::total_weight() const {
+  return std::accumulate(edges.begin(), edges.end(), 0.0,
+                         [](double sum, const Edge& edge) { return sum + edge.weight; });
+}
+
+void push_newcomer(const TypedGraph& graph, const Newcomer& newcomer, const PushRule& rule,
+                   std::span<const std::size_t> take, const PushOutput& output) {
+  Pusher<HashedResiduals> pusher(graph, rule, HashedResiduals(num_slots(graph, rule)), &newcomer);
+  Ranker ranker(graph, rule, take);
+  const auto number = static_cast<std::uint32_t>(graph.num_entities());
+  pusher.push_from(number);
+  output.pushes[0] = static_cast<std::uint32_t>(pusher.pushes().size());
+  output.mass[0] = ranker.rank(number, pusher, output.ids, output.weights);
 }
 
 PushState push_state(const TypedGraph& graph, std::uint32_t source, const PushRule& rule) {

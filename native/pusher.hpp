@@ -23,8 +23,10 @@ class Pusher {
     float residual;
   };
 
-  Pusher(const TypedGraph& graph, const PushRule& rule, Residuals residuals)
+  // With a newcomer: as if the graph had it and its edges, under the internal number graph.num_entities().
+  Pusher(const TypedGraph& graph, const PushRule& rule, Residuals residuals, const Newcomer* newcomer = nullptr)
       : graph_(graph),
+        newcomer_(newcomer),
         per_eps_(static_cast<float>(1 / rule.eps)),
         spread_(1 - rule.restart),
         residuals_(std::move(residuals)) {}
@@ -33,7 +35,7 @@ class Pusher {
   void push_from(std::uint32_t source) {
     pushes_.clear();
     typename Residuals::Adder(residuals_, 1).add(source, 1);
-    if (graph_.degree(source) > 0) pushes_.push_back({source, 0});
+    if (has_degree_within(source, kEmpty)) pushes_.push_back({source, 0});
     std::size_t num_fetched = 0;
     for (std::size_t i = 0; i < pushes_.size(); ++i) {
       const std::size_t num_wanted = std::min(i + 1 + kListsAhead, pushes_.size());
@@ -42,7 +44,11 @@ class Pusher {
       const float residual = residuals_.get(entity);
       pushes_[i].residual = residual;
       residuals_.set(entity, kPushed);
-      spread(entity, spread_ * residual / graph_.total_weight(entity));
+      if (newcomer_ == nullptr) {
+        spread(entity, spread_ * residual / graph_.total_weight(entity));
+      } else {
+        spread_with_newcomer(entity, spread_ * residual);
+      }
     }
   }
 
@@ -65,6 +71,7 @@ class Pusher {
 
   // Loads what a push of this entity reads first.
   void prefetch_list(std::uint32_t entity) const {
+    if (entity >= graph_.num_entities()) return;  // the newcomer
     const std::uint64_t begin = graph_.indptr()[entity];
     const std::uint64_t count = std::min<std::uint64_t>(graph_.indptr()[entity + 1] - begin, kEdgesFetched);
     for (std::uint64_t i = 0; i < count; i += kEdgesPerLine) __builtin_prefetch(graph_.indices().data() + begin + i);
@@ -90,6 +97,25 @@ class Pusher {
     }
   }
 
+  void spread_with_newcomer(std::uint32_t entity, double amount) {
+    const auto number = static_cast<std::uint32_t>(graph_.num_entities());
+    if (entity == number) {
+      const double share = amount / newcomer_->total_weight();
+      for (const Newcomer::Edge& edge : newcomer_->edges) add(edge.entity, kept_above_0(share * edge.weight));
+    } else if (const Newcomer::Edge* const edge = newcomer_->find(entity)) {
+      const double share = amount / (graph_.total_weight(entity) + edge->weight);
+      spread(entity, share);
+      add(number, kept_above_0(share * edge->weight));
+    } else {
+      spread(entity, amount / graph_.total_weight(entity));
+    }
+  }
+
+  void add(std::uint32_t entity, float amount) {
+    const float residual = typename Residuals::Adder(residuals_, 1).add(entity, amount);
+    if (residual * per_eps_ >= 1) push_later(entity, residual * per_eps_, (residual - amount) * per_eps_);
+  }
+
   template <typename Amount>
   void spread(std::uint64_t begin, std::size_t degree, Amount&& amount) {
     const std::uint32_t* const neighbors = graph_.indices().data() + begin;
@@ -112,10 +138,19 @@ class Pusher {
   }
 
   void push_later(std::uint32_t entity, float limit, float limit_before) {
-    if (!graph_.has_degree_within(entity, to_degree(limit))) return;
-    if (graph_.has_degree_within(entity, to_degree(limit_before))) return;  // it waits already
+    if (!has_degree_within(entity, to_degree(limit))) return;
+    if (has_degree_within(entity, to_degree(limit_before))) return;  // it waits already
     __builtin_prefetch(&graph_.indptr()[entity]);
     pushes_.push_back({entity, 0});
+  }
+
+  bool has_degree_within(std::uint32_t entity, std::uint32_t limit) const {
+    if (newcomer_ != nullptr) {
+      if (entity == graph_.num_entities()) return newcomer_->degree() - 1u < limit;
+      if (const Newcomer::Edge* const edge = newcomer_->find(entity))
+        return graph_.degree(entity) + edge->count <= limit;
+    }
+    return graph_.has_degree_within(entity, limit);
   }
 
   static std::uint32_t to_degree(float limit) { return static_cast<std::uint32_t>(std::min(limit, 4e9f)); }
@@ -126,6 +161,7 @@ class Pusher {
   }
 
   const TypedGraph& graph_;
+  const Newcomer* const newcomer_;
   const float per_eps_;
   const double spread_;  // the share of a residual that is spread
   Residuals residuals_;

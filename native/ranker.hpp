@@ -24,16 +24,18 @@ class Ranker {
   template <typename Residuals>
   float rank(std::uint32_t source, Pusher<Residuals>& pusher, std::span<std::uint32_t> ids, std::span<float> weights) {
     Residuals& reached = pusher.residuals();
+    const bool completing = rule_.complete && !pusher.pushes().empty();
     double left = 0;
-    if (rule_.complete) reached.for_each([&](std::uint32_t, float residual) { left += residual; });
+    if (completing) reached.for_each([&](std::uint32_t, float residual) { left += residual; });
     pusher.add_pushed();
     const double at_source = restart_ * reached.get(source);
-    if (rule_.complete) {
+    reached.set(source, kPushed);  // never offered: it scores 0
+    if (completing) {
       choose_candidates(source, reached, left);
       pusher.take_pushed_away();
       rank_candidates(reached);
     } else {
-      rank_reached(source, reached);
+      rank_reached(reached);
     }
     reached.clear();
     const double held = write(ids, weights);
@@ -47,33 +49,26 @@ class Ranker {
   };
 
   template <typename Residuals>
-  void rank_reached(std::uint32_t source, Residuals& reached) {
+  void rank_reached(const Residuals& reached) {
     for (std::size_t type = 0; type < take_.size(); ++type) best_[type].reset(take_[type]);
     reached.for_each([&](std::uint32_t entity, float visits) {
-      Leaders& best = best_[graph_.type_of(entity)];
-      if (entity != source) best.offer(restart_ * visits, entity);
+      if (visits > 0) best_[graph_.type_of(entity)].offer(restart_ * visits, entity);
     });
   }
 
   // The best of each type if what is left were to spread over all entities in proportion to their weight.
   template <typename Residuals>
-  void choose_candidates(std::uint32_t source, Residuals& reached, double left) {
+  void choose_candidates(std::uint32_t source, const Residuals& reached, double left) {
     everywhere_ = static_cast<float>(left / graph_.total_weight());
     const float spread = (1 - restart_) * everywhere_;
     for (std::size_t type = 0; type < take_.size(); ++type) best_[type].reset(kCandidatesPerSlot * take_[type]);
-    const auto offer = [&](std::uint32_t entity, float found) {
-      if (entity == source) return;
-      best_[graph_.type_of(entity)].offer(found + spread * static_cast<float>(graph_.total_weight(entity)), entity);
-    };
-    for (std::size_t type = 0; type < take_.size(); ++type) {  // the hubs, reached or not
-      const std::uint32_t end = graph_.offset(type) + num_hubs(type);
-      for (std::uint32_t entity = graph_.offset(type); entity < end; ++entity) {
-        offer(entity, restart_ * reached.get(entity));
-      }
-    }
     reached.for_each([&](std::uint32_t entity, float visits) {
-      const std::size_t type = graph_.type_of(entity);
-      if (entity >= graph_.offset(type) + num_hubs(type)) offer(entity, restart_ * visits);
+      if (entity == source || entity >= graph_.num_entities()) return;
+      Leaders& best = best_[graph_.type_of(entity)];
+      const float found = restart_ * visits;
+      const float limit = (best.floor() - found) / spread;  // the weight that it takes to enter
+      if (!graph_.is_weighted() && limit > 1 && graph_.has_degree_within(entity, below_tabled(limit))) return;
+      best.offer(found + spread * static_cast<float>(graph_.total_weight(entity)), entity);
     });
     candidates_.clear();
     for (Leaders& best : best_) {
@@ -85,13 +80,18 @@ class Ranker {
     }
   }
 
+  // A degree that is surely below a limit, and for which has_degree_within needs no look-up.
+  static std::uint32_t below_tabled(float limit) {
+    return static_cast<std::uint32_t>(std::min(limit * 0.999f, static_cast<float>(TypedGraph::kMaxTabled - 1)));
+  }
+
   // `residuals` are those that were left.
   template <typename Residuals>
   void rank_candidates(const Residuals& residuals) {
     for (std::size_t type = 0; type < take_.size(); ++type) best_[type].reset(take_[type]);
     for (const Candidate& candidate : candidates_) {
-      const float nearby = kPersistence * mean_near(residuals, candidate.entity) + (1 - kPersistence) * everywhere_;
-      const float to_come = (1 - restart_) * nearby * static_cast<float>(graph_.total_weight(candidate.entity));
+      const float per_weight = restart_ * mean_near(residuals, candidate.entity) + (1 - restart_) * everywhere_;
+      const float to_come = (1 - restart_) * per_weight * static_cast<float>(graph_.total_weight(candidate.entity));
       best_[graph_.type_of(candidate.entity)].offer(candidate.found + to_come, candidate.entity);
     }
   }
@@ -118,10 +118,6 @@ class Ranker {
     return total > 0 ? static_cast<float>(sum / total) : 0.0f;
   }
 
-  std::uint32_t num_hubs(std::size_t type) const {
-    return static_cast<std::uint32_t>(std::min(graph_.num_entities(type), kCandidatesPerSlot * take_[type]));
-  }
-
   double write(std::span<std::uint32_t> ids, std::span<float> weights) {
     std::fill(ids.begin(), ids.end(), kEmpty);
     std::fill(weights.begin(), weights.end(), 0.0f);
@@ -143,7 +139,6 @@ class Ranker {
   static constexpr std::size_t kCandidatesPerSlot = 2;
   static constexpr std::uint64_t kBlocks = 4;     // of neighbors looked at, spread over a list
   static constexpr std::uint64_t kPerBlock = 16;  // one cache line
-  static constexpr float kPersistence = 0.3f;     //
 
   const TypedGraph& graph_;
   const PushRule rule_;

@@ -68,6 +68,8 @@ class TypedGraph {
     return static_cast<std::uint32_t>(indptr_[internal + 1] - indptr_[internal]);
   }
 
+  static constexpr std::uint32_t kMaxTabled = 1 << 14;
+
   // Whether an entity's degree is in 1 .. limit; the degree itself, a random access, is looked up for large limits
   // only.
   bool has_degree_within(std::uint32_t internal, std::uint32_t limit) const {
@@ -98,7 +100,6 @@ class TypedGraph {
     std::uint32_t first;
     std::uint32_t count;
   };
-  static constexpr std::uint32_t kMaxTabled = 1 << 14;
 
   std::vector<std::uint64_t> offsets_;
   std::vector<Run> runs_;                // [kMaxTabled, types] by limit
