@@ -9,6 +9,7 @@ import threading
 import time
 from dataclasses import dataclass
 
+import hypothesis
 import numpy as np
 import pytest
 from hypothesis import given
@@ -127,6 +128,62 @@ def test_slots_hold_the_best_of_each_type_and_never_the_source(
     np.testing.assert_array_equal(ids[0], expected_ids)
     np.testing.assert_array_equal(weights[0], expected_weights)
     assert mass[0] == pytest.approx(expected_weights.sum() / max(1 - at_source, 1e-9), abs=1e-4)
+
+
+@given(typed_edges(), st.sampled_from([0.3, 1e-2]), st.data())
+def test_completion_adds_where_the_residual_left_would_go(graph: TypedEdges, eps: float, data: st.DataObject) -> None:
+    """The twin: one step through the neighbors (lists are short: all of them), then the mean of the whole graph."""
+    source, offsets = draw_source(graph, data), graph.offsets()
+    estimates, residuals, _ = spread_state(graph, source, eps)
+    lists = graph.dense()[0]
+    totals = lists.sum(axis=1)
+    per_weight = np.divide(residuals, totals, out=np.zeros(len(totals)), where=totals > 0)
+    near = np.divide(lists @ per_weight, totals, out=np.zeros(len(totals)), where=totals > 0)
+    mean = residuals.sum() / max(totals.sum(), 1e-9)
+    scores = estimates + RESTART * residuals + (1 - RESTART) * totals * (RESTART * near + (1 - RESTART) * mean)
+    scores[(estimates + residuals == 0) | (np.arange(len(totals)) == source) | (totals[source] == 0)] = 0
+
+    source_type = int(np.searchsorted(offsets, source, side="right")) - 1
+    local = np.array([source - offsets[source_type]], np.uint32)
+    ids, weights, _, _ = graph.native().forward_push(
+        source_type, local, graph.num_entities, restart=RESTART, eps=eps, complete=True
+    )
+    found = np.zeros(len(totals))
+    slot_offsets = np.repeat(offsets[:-1], graph.num_entities)
+    filled = ids[0] != EMPTY
+    found[slot_offsets[filled] + ids[0][filled]] = weights[0][filled]
+    np.testing.assert_allclose(found, scores, rtol=1e-4, atol=1e-6)
+
+
+@given(typed_edges(), st.data())
+def test_a_newcomer_is_pushed_like_an_entity_of_the_graph(graph: TypedEdges, data: st.DataObject) -> None:
+    """The last entity of the last type, taken out of the graph and given by its edges."""
+    last_type, last = len(graph.num_entities) - 1, graph.num_entities[-1] - 1
+    is_last = dict.fromkeys((0, 1), (last_type, last))
+    kept, own = [], []
+    for source, target, edges, weighted in graph.relations:
+        ends = [[(source, a), (target, b)] for a, b, _ in edges]
+        outside = [edge for edge, pair in zip(edges, ends, strict=True) if is_last[0] not in pair]
+        kept.append((source, target, outside, weighted))
+        of_relation: dict[tuple[int, int], float] = {}
+        for (*_, weight), pair in zip(edges, ends, strict=True):
+            if is_last[0] in pair and pair[0] != pair[1]:
+                other = pair[pair[0] == is_last[0]]
+                of_relation[other] = of_relation.get(other, 0.0) + weight if weighted else 1.0
+        own += [
+            (other[0], np.array([other[1]], np.uint32), np.array([weight], np.float32))
+            for other, weight in of_relation.items()
+        ]
+    loops = [e for s, t, es, _ in graph.relations for e in es if (s, e[0]) == (t, e[1]) == (last_type, last)]
+    hypothesis.assume(not loops)
+    take = graph.num_entities
+    found = TypedEdges(take, kept).native().push_newcomer(own, take, restart=RESTART, eps=1e-7)
+    expected = graph.native().forward_push(last_type, np.array([last], np.uint32), take, restart=RESTART, eps=1e-7)
+    for entity_type in range(len(take)):
+        slots = slice(sum(take[:entity_type]), sum(take[: entity_type + 1]))
+        rows = [dict(zip(r[0][0, slots].tolist(), r[1][0, slots].tolist(), strict=True)) for r in (found, expected)]
+        for entity in {*rows[0], *rows[1]} - {EMPTY}:
+            assert rows[0].get(entity, 0) == pytest.approx(rows[1].get(entity, 0), abs=2e-5)
 
 
 @given(typed_edges(), st.randoms(use_true_random=False))

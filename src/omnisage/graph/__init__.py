@@ -9,8 +9,9 @@ Example:
 from omnisage.graph.artifact import Graph, open_graph
 from omnisage.graph.build import build_graph
 from omnisage.graph.config import Prune
+from omnisage.graph.neighborhoods import NO_NEIGHBOR, Neighborhoods
 from omnisage.graph.relation import Adjacency, Relation
-from omnisage.graph.walk import NO_NEIGHBOR, Neighborhoods, Walk
+from omnisage.graph.walk import Walk
 
 __all__ = [
     "NO_NEIGHBOR",
