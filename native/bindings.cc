@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <mutex>
 #include <numeric>
 #include <tuple>
@@ -271,12 +272,12 @@ class BoundGraph {
   const TypedGraph& operator*() const { return *graph_; }
 
   // Throws unless `type` exists and the rule's numbers are in range.
-  PushRule to_rule(std::size_t type, double restart, double eps) const {
+  PushRule to_rule(std::size_t type, double restart, double eps, bool complete = false) const {
     require(type < graph_->num_types(),
             "type is " + std::to_string(type) + "; there are " + std::to_string(graph_->num_types()) + " types");
     require(restart > 0 && restart < 1, "restart is " + std::to_string(restart) + "; it must be in (0, 1)");
     require(eps >= 1e-12 && eps < 1, "eps is " + std::to_string(eps) + "; it must be in [1e-12, 1)");
-    return {restart, eps};
+    return {restart, eps, complete};
   }
 
   // Made when the first walk asks; a second thread that asks waits.
@@ -308,8 +309,6 @@ std::tuple<Shown<std::uint64_t>, Shown<std::uint32_t>, std::optional<Shown<float
   return {show(graph.indptr(), self), show(graph.indices(), self), weights, show(graph.externals(), self)};
 }
 
-using Slots = std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>>;  // ids, weights, mass
-
 // How many slots the quotas of all types need.
 std::size_t num_slots(const TypedGraph& graph, const std::vector<std::size_t>& take) {
   constexpr std::size_t kMaxQuota = std::numeric_limits<std::uint32_t>::max();
@@ -322,18 +321,63 @@ std::size_t num_slots(const TypedGraph& graph, const std::vector<std::size_t>& t
   return std::accumulate(take.begin(), take.end(), std::size_t{0});
 }
 
-Slots bind_forward_push(const BoundGraph& graph, std::size_t source_type, const AnyArray& sources,
-                        const std::vector<std::size_t>& take, double restart, double eps, int num_threads) {
-  const PushRule rule = graph.to_rule(source_type, restart, eps);
+std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>, Owned<std::uint32_t>> bind_forward_push(
+    const BoundGraph& graph, std::size_t source_type, const AnyArray& sources, const std::vector<std::size_t>& take,
+    double restart, double eps, bool complete, int num_threads) {
+  const PushRule rule = graph.to_rule(source_type, restart, eps, complete);
   const auto ids = view<std::uint32_t>(sources, "sources");
   const std::size_t width = num_slots(*graph, take);
   Output<std::uint32_t> neighbors(ids.size(), width);
   Output<float> weights(ids.size(), width);
   std::vector<float> mass(ids.size());
+  std::vector<std::uint32_t> pushes(ids.size());
   without_gil(num_threads, [&](const Workers& workers) {
-    forward_push(*graph, source_type, ids, rule, take, {neighbors.span, weights.span, mass}, workers);
+    forward_push(*graph, source_type, ids, rule, take, {neighbors.span, weights.span, mass, pushes}, workers);
   });
-  return {neighbors.array, weights.array, to_numpy(std::move(mass))};
+  return {neighbors.array, weights.array, to_numpy(std::move(mass)), to_numpy(std::move(pushes))};
+}
+
+using NewEdges = std::tuple<std::uint32_t, AnyArray, std::optional<AnyArray>>;  // type of the ids, ids, weights
+
+Newcomer to_newcomer(const TypedGraph& graph, const std::vector<NewEdges>& edges) {
+  std::map<std::uint32_t, Newcomer::Edge> merged;
+  for (const auto& [type, array, weight_array] : edges) {
+    require(type < graph.num_types(),
+            "type is " + std::to_string(type) + "; there are " + std::to_string(graph.num_types()) + " types");
+    const auto ids = view<std::uint32_t>(array, "ids");
+    const auto weights = view_or_none<float>(weight_array, "weights", ids.size());
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      require(ids[i] < graph.num_entities(type), "ids[" + std::to_string(i) + "] is " + std::to_string(ids[i]) +
+                                                     ", but its type has " + std::to_string(graph.num_entities(type)) +
+                                                     " entities");
+      const float weight = weights.empty() ? 1.0f : weights[i];
+      require(std::isfinite(weight) && weight > 0, "weights[" + std::to_string(i) + "] is " + std::to_string(weight) +
+                                                       "; weights must be finite and above 0");
+      const std::uint32_t entity = graph.internal(type, ids[i]);
+      const auto [at, is_new] = merged.try_emplace(entity, Newcomer::Edge{entity, 0, 0});
+      at->second.count += 1;
+      at->second.weight += weight;
+    }
+  }
+  Newcomer newcomer;
+  for (const auto& [entity, edge] : merged) newcomer.edges.push_back(edge);
+  return newcomer;
+}
+
+std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>, Owned<std::uint32_t>> bind_push_newcomer(
+    const BoundGraph& graph, const std::vector<NewEdges>& edges, const std::vector<std::size_t>& take, double restart,
+    double eps, bool complete) {
+  const PushRule rule = graph.to_rule(0, restart, eps, complete);
+  const std::size_t width = num_slots(*graph, take);
+  const Newcomer newcomer = to_newcomer(*graph, edges);
+  Output<std::uint32_t> neighbors(1, width);
+  Output<float> weights(1, width);
+  std::vector<float> mass(1);
+  std::vector<std::uint32_t> pushes(1);
+  without_gil(1, [&](const Workers&) {
+    push_newcomer(*graph, newcomer, rule, take, {neighbors.span, weights.span, mass, pushes});
+  });
+  return {neighbors.array, weights.array, to_numpy(std::move(mass)), to_numpy(std::move(pushes))};
 }
 
 std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>, Owned<float>> bind_push_state(const BoundGraph& graph,
@@ -376,9 +420,9 @@ std::tuple<Owned<std::uint32_t>, Owned<std::uint8_t>> bind_random_walks(
   return {entities.array, types.array};
 }
 
-Slots bind_most_visited(const BoundGraph& graph, std::size_t source_type, const AnyArray& sources,
-                        const std::vector<std::size_t>& take, const std::tuple<std::uint64_t, std::uint64_t>& shape,
-                        double restart, std::uint64_t seed, int num_threads) {
+std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>> bind_most_visited(
+    const BoundGraph& graph, std::size_t source_type, const AnyArray& sources, const std::vector<std::size_t>& take,
+    const std::tuple<std::uint64_t, std::uint64_t>& shape, double restart, std::uint64_t seed, int num_threads) {
   const WalkRule rule = to_walk_rule(graph, source_type, shape, restart, seed);
   const auto ids = view<std::uint32_t>(sources, "sources");
   const std::size_t width = num_slots(*graph, take);
@@ -423,7 +467,9 @@ NB_MODULE(_native, module) {
            "adjacencies"_a, nb::kw_only(), "num_threads"_a = 0)
       .def("lists", &bind_lists)
       .def("forward_push", &bind_forward_push, "source_type"_a, "sources"_a, "take"_a, nb::kw_only(), "restart"_a,
-           "eps"_a, "num_threads"_a = 0)
+           "eps"_a, "complete"_a = false, "num_threads"_a = 0)
+      .def("push_newcomer", &bind_push_newcomer, "edges"_a, "take"_a, nb::kw_only(), "restart"_a, "eps"_a,
+           "complete"_a = false)
       .def("random_walks", &bind_random_walks, "source_type"_a, "sources"_a, nb::kw_only(), "shape"_a, "restart"_a,
            "seed"_a, "num_threads"_a = 0)
       .def("most_visited", &bind_most_visited, "source_type"_a, "sources"_a, "take"_a, nb::kw_only(), "shape"_a,

@@ -138,6 +138,8 @@ void TypedGraph::copy_lists(const std::vector<Adjacency>& adjacencies, const Wor
       }
     });
   }
+  total_weight_ = has_weights ? std::accumulate(total_weights_.begin(), total_weights_.end(), 0.0)
+                              : static_cast<double>(indices_.size());
 }
 
 }  // namespace omnisage

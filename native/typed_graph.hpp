@@ -68,6 +68,8 @@ class TypedGraph {
     return static_cast<std::uint32_t>(indptr_[internal + 1] - indptr_[internal]);
   }
 
+  static constexpr std::uint32_t kMaxTabled = 1 << 14;
+
   // Whether an entity's degree is in 1 .. limit; the degree itself, a random access, is looked up for large limits
   // only.
   bool has_degree_within(std::uint32_t internal, std::uint32_t limit) const {
@@ -84,6 +86,9 @@ class TypedGraph {
     return is_weighted() ? total_weights_[internal] : static_cast<double>(degree(internal));
   }
 
+  // The same of all entities together.
+  double total_weight() const { return total_weight_; }
+
  private:
   void number_entities(const std::vector<Adjacency>& adjacencies, const Workers& workers);
   void copy_lists(const std::vector<Adjacency>& adjacencies, const Workers& workers);
@@ -95,7 +100,6 @@ class TypedGraph {
     std::uint32_t first;
     std::uint32_t count;
   };
-  static constexpr std::uint32_t kMaxTabled = 1 << 14;
 
   std::vector<std::uint64_t> offsets_;
   std::vector<Run> runs_;                // [kMaxTabled, types] by limit
@@ -104,6 +108,7 @@ class TypedGraph {
   HugeVector<std::uint64_t> indptr_;
   HugeVector<std::uint32_t> indices_;
   HugeVector<float> weights_;
+  double total_weight_ = 0;
   std::vector<double> total_weights_;  // [entities], empty if unweighted
 };
 

@@ -46,10 +46,12 @@ class Program:
     precision: tuple[float, ...] = ()
 
 
-def ours(graph: Graph, offsets: dict[str, int], eps: float, name: str, num_threads: int, **options: int) -> Program:
+def ours(
+    graph: Graph, offsets: dict[str, int], eps: float, name: str, num_threads: int = 1, *, complete: bool = False
+) -> Program:
     """omnisage through its Python API."""
     started = time.perf_counter()
-    walk = graph.walk(restart=RESTART, eps=eps, num_threads=num_threads, **options)
+    walk = graph.walk(restart=RESTART, eps=eps, num_threads=num_threads, complete=complete)
     prepare_s = time.perf_counter() - started
     first = offsets["item"]
 
@@ -63,14 +65,13 @@ def ours(graph: Graph, offsets: dict[str, int], eps: float, name: str, num_threa
     return Program(name, eps, run, rank, prepare_s=prepare_s)
 
 
-def programs(graph: Graph, merged: Homogeneous, eps: float, num_hubs: int) -> list[Program]:
+def programs(graph: Graph, merged: Homogeneous, eps: float) -> list[Program]:
     """Ours and the peers that are installed."""
     found = [
-        ours(graph, merged.offsets, eps, "omnisage", 1),
+        ours(graph, merged.offsets, eps, "omnisage"),
         ours(graph, merged.offsets, eps, "omnisage, 2 threads", 2),
+        ours(graph, merged.offsets, eps, "omnisage, completed", complete=True),
     ]
-    if num_hubs:
-        found.append(ours(graph, merged.offsets, eps, f"omnisage, {num_hubs} exact hubs", 1, exact_hubs=num_hubs))
     found.append(Program("careful numba", eps, *careful_numba(merged, restart=RESTART, eps=eps, take=TAKE)))
     if installed("torch_geometric"):
         found.append(Program("PyG get_ppr kernel", eps, *pyg_kernel(merged, restart=RESTART, eps=eps), share=0.1))
@@ -172,7 +173,7 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[list[Program], d
     best = exact_best(merged, judged)
     found: list[Program] = []
     for eps in options.eps:
-        chosen = programs(graph, merged, eps, options.exact_hubs)
+        chosen = programs(graph, merged, eps)
         time_all(chosen, rng.integers(first, last, SOURCES.get(eps, 100)), options.repeats)
         for program in chosen:
             program.precision = precision(program, judged, best, merged.offsets)
@@ -188,7 +189,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--small", action="store_true", help="100,000 items")
     parser.add_argument("--eps", type=float, nargs="+", default=[1e-3, 1e-4, 1e-5])
-    parser.add_argument("--exact-hubs", type=int, default=0)
     parser.add_argument("--exact-sources", type=int, default=48)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)

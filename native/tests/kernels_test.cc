@@ -1,5 +1,6 @@
 // Runs every kernel on several threads, for the sanitizers (native/run_sanitizers.sh); what kernels compute is
 // tested from Python in tests/native. Ends with status 1 at the first expectation that fails.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
@@ -17,8 +18,10 @@
 #include "ngrams.hpp"
 #include "prune.hpp"
 #include "random_walks.hpp"
+#include "residuals.hpp"
 #include "sketch.hpp"
 #include "topk.hpp"
+#include "typed_graph.hpp"
 
 namespace omnisage {
 namespace {
@@ -149,6 +152,25 @@ void test_ids() {
   expect(again == std::vector<std::uint32_t>(integers.size(), kUnknown), "an empty table knows nothing");
 }
 
+void test_typed_graph() {
+  const Csr lists = make_lists(3000, 2000, false, kFour);
+  const CsrView fewer{std::span(lists.indptr).first(2001), std::span(lists.indices).first(lists.indptr[2000]), {}};
+  const std::vector<Adjacency> adjacencies{{"a", 0, 1, view(lists)}, {"b", 0, 1, fewer}};  // "b" ends before the type
+  const TypedGraph one({3000, 2000}, adjacencies, kOne);
+  const TypedGraph four({3000, 2000}, adjacencies, kFour);
+  expect(std::equal(one.indices().begin(), one.indices().end(), four.indices().begin(), four.indices().end()), "lists");
+  for (std::uint32_t number = 0; number < 5000; ++number) {
+    const std::size_t type = one.type_of(number);
+    expect(one.internal(type, one.external(number)) == number, "numbers go there and back");
+    expect(number == one.offset(type) || one.degree(number - 1) >= one.degree(number), "degrees fall");
+    for (const std::uint32_t limit : {0u, 1u, 50u, 40'000u}) {
+      const bool is_within = one.degree(number) >= 1 && one.degree(number) <= limit;
+      expect(one.has_degree_within(number, limit) == is_within, "has_degree_within");
+    }
+  }
+  expect_throws<std::out_of_range>([&] { TypedGraph({3000, 10}, {{"a", 0, 1, fewer}}, kFour); }, "an id out of range");
+}
+
 void test_forward_push() {
   const Csr forward = make_lists(4000, 2000, false, kFour);
   const Csr within = make_lists(4000, 4000, true, kFour);
@@ -158,16 +180,44 @@ void test_forward_push() {
   std::vector<std::uint32_t> sources(500);
   for (std::size_t i = 0; i < sources.size(); ++i) sources[i] = static_cast<std::uint32_t>(i * 8);
   const std::vector<std::size_t> take{5, 3};
-  for (const double eps : {0.1, 1e-2, 1e-3}) {  // small tables, larger ones, and an array over all entities
-    std::vector<std::uint32_t> ids[2];
+  std::vector<std::uint32_t> ids[2];
+  std::vector<float> weights(sources.size() * 8);
+  std::vector<float> mass(sources.size());
+  std::vector<std::uint32_t> pushes(sources.size());
+  for (const PushRule rule : {PushRule{0.15, 0.1, false}, {0.15, 1e-3, false}, {0.15, 1e-3, true}}) {
     for (const int run : {0, 1}) {
       ids[run].resize(sources.size() * 8);
-      std::vector<float> weights(ids[run].size());
-      std::vector<float> mass(sources.size());
-      forward_push(graph, 0, sources, {0.15, eps}, take, {ids[run], weights, mass}, run == 0 ? kOne : kFour);
+      forward_push(graph, 0, sources, rule, take, {ids[run], weights, mass, pushes}, run == 0 ? kOne : kFour);
     }
     expect(ids[0] == ids[1], "forward_push");
-    expect(!push_state(graph, 5, {0.15, eps}).entities.empty(), "push_state");
+    expect(!push_state(graph, 5, rule).entities.empty(), "push_state");
+    const Newcomer newcomer{{{3, 1, 1.0f}, {4500, 2, 0.5f}}};
+    push_newcomer(graph, newcomer, rule, take,
+                  {std::span(ids[0]).first(8), std::span(weights).first(8), std::span(mass).first(1),
+                   std::span(pushes).first(1)});
+    expect(pushes[0] > 0 && weights[0] > 0, "push_newcomer");
+  }
+}
+
+// What an array of residuals does, a hash table does too, also while it grows.
+void test_residuals() {
+  DenseResiduals dense(5000);
+  HashedResiduals hashed(64);
+  for (const int round : {0, 1}) {
+    const auto entities = random_ids(3000, 5000, static_cast<unsigned>(round));
+    for (const std::uint32_t entity : entities) {
+      const float sum = DenseResiduals::Adder(dense, 1).add(entity, 0.5f);
+      expect(sum == HashedResiduals::Adder(hashed, 1).add(entity, 0.5f), "add");
+      if (entity % 7 != 0) continue;
+      dense.set(entity, kPushed);
+      hashed.set(entity, kPushed);
+    }
+    std::vector<std::pair<std::uint32_t, float>> reached[2];
+    dense.for_each([&](std::uint32_t entity, float residual) { reached[0].emplace_back(entity, residual); });
+    hashed.for_each([&](std::uint32_t entity, float residual) { reached[1].emplace_back(entity, residual); });
+    expect(reached[0] == reached[1] && !reached[0].empty(), "residuals in the order of arrival");
+    dense.clear();
+    hashed.clear();
   }
 }
 
@@ -270,6 +320,8 @@ int main() {
   omnisage::test_csr_and_prune();
   omnisage::test_partition();
   omnisage::test_ids();
+  omnisage::test_typed_graph();
+  omnisage::test_residuals();
   omnisage::test_forward_push();
   omnisage::test_alias_tables();
   omnisage::test_random_walks();

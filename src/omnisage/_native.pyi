@@ -176,17 +176,35 @@ class TypedGraph:
         *,
         restart: float,
         eps: float,
+        complete: bool = False,
         num_threads: int = 0,
-    ) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.float32]]:
+    ) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.float32], NDArray[np.uint32]]:
         """The nearest entities of each source by random walk with restart (OmniSage §3.1.1).
 
         Args:
             sources: [S] uint32 ids of source_type.
             take: how many entities of each type to keep; K is their sum.
+            complete: estimate where the residual that is left would go.
 
         Returns:
             `ids` [S, K] uint32 (4294967295 in an empty slot), types in order, falling proximity within a type;
-            `weights` [S, K] float32; `mass` [S] float32, the share of probability that the slots hold.
+            `weights` [S, K] float32; `mass` [S] float32, the share of probability that the slots hold; `pushes` [S]
+            uint32, how many it took.
+        """
+
+    def push_newcomer(
+        self,
+        edges: Sequence[tuple[int, NDArray[np.uint32], NDArray[np.float32] | None]],
+        take: Sequence[int],
+        *,
+        restart: float,
+        eps: float,
+        complete: bool = False,
+    ) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.float32], NDArray[np.uint32]]:
+        """The same of one entity that the graph does not have, S = 1, as if it had it and its edges.
+
+        Args:
+            edges: type of the neighbors, their ids, weights; one or several of each type.
         """
 
     def random_walks(

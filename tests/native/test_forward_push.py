@@ -9,6 +9,7 @@ import threading
 import time
 from dataclasses import dataclass
 
+import hypothesis
 import numpy as np
 import pytest
 from hypothesis import given
@@ -112,7 +113,7 @@ def test_slots_hold_the_best_of_each_type_and_never_the_source(
     take = quotas[: len(graph.num_entities)]
     source_type = int(np.searchsorted(offsets, source, side="right")) - 1
     local = np.array([source - offsets[source_type]], np.uint32)
-    ids, weights, mass = graph.native().forward_push(source_type, local, take, restart=RESTART, eps=eps)
+    ids, weights, mass, _ = graph.native().forward_push(source_type, local, take, restart=RESTART, eps=eps)
 
     scores = spread_state(graph, source, eps)[2]
     at_source, scores[source] = scores[source], 0
@@ -127,6 +128,62 @@ def test_slots_hold_the_best_of_each_type_and_never_the_source(
     np.testing.assert_array_equal(ids[0], expected_ids)
     np.testing.assert_array_equal(weights[0], expected_weights)
     assert mass[0] == pytest.approx(expected_weights.sum() / max(1 - at_source, 1e-9), abs=1e-4)
+
+
+@given(typed_edges(), st.sampled_from([0.3, 1e-2]), st.data())
+def test_completion_adds_where_the_residual_left_would_go(graph: TypedEdges, eps: float, data: st.DataObject) -> None:
+    """The twin: one step through the neighbors (lists are short: all of them), then the mean of the whole graph."""
+    source, offsets = draw_source(graph, data), graph.offsets()
+    estimates, residuals, _ = spread_state(graph, source, eps)
+    lists = graph.dense()[0]
+    totals = lists.sum(axis=1)
+    per_weight = np.divide(residuals, totals, out=np.zeros(len(totals)), where=totals > 0)
+    near = np.divide(lists @ per_weight, totals, out=np.zeros(len(totals)), where=totals > 0)
+    mean = residuals.sum() / max(totals.sum(), 1e-9)
+    scores = estimates + RESTART * residuals + (1 - RESTART) * totals * (RESTART * near + (1 - RESTART) * mean)
+    scores[(estimates + residuals == 0) | (np.arange(len(totals)) == source) | (totals[source] == 0)] = 0
+
+    source_type = int(np.searchsorted(offsets, source, side="right")) - 1
+    local = np.array([source - offsets[source_type]], np.uint32)
+    ids, weights, _, _ = graph.native().forward_push(
+        source_type, local, graph.num_entities, restart=RESTART, eps=eps, complete=True
+    )
+    found = np.zeros(len(totals))
+    slot_offsets = np.repeat(offsets[:-1], graph.num_entities)
+    filled = ids[0] != EMPTY
+    found[slot_offsets[filled] + ids[0][filled]] = weights[0][filled]
+    np.testing.assert_allclose(found, scores, rtol=1e-4, atol=1e-6)
+
+
+@given(typed_edges(), st.data())
+def test_a_newcomer_is_pushed_like_an_entity_of_the_graph(graph: TypedEdges, data: st.DataObject) -> None:
+    """The last entity of the last type, taken out of the graph and given by its edges."""
+    last_type, last = len(graph.num_entities) - 1, graph.num_entities[-1] - 1
+    is_last = dict.fromkeys((0, 1), (last_type, last))
+    kept, own = [], []
+    for source, target, edges, weighted in graph.relations:
+        ends = [[(source, a), (target, b)] for a, b, _ in edges]
+        outside = [edge for edge, pair in zip(edges, ends, strict=True) if is_last[0] not in pair]
+        kept.append((source, target, outside, weighted))
+        of_relation: dict[tuple[int, int], float] = {}
+        for (*_, weight), pair in zip(edges, ends, strict=True):
+            if is_last[0] in pair and pair[0] != pair[1]:
+                other = pair[pair[0] == is_last[0]]
+                of_relation[other] = of_relation.get(other, 0.0) + weight if weighted else 1.0
+        own += [
+            (other[0], np.array([other[1]], np.uint32), np.array([weight], np.float32))
+            for other, weight in of_relation.items()
+        ]
+    loops = [e for s, t, es, _ in graph.relations for e in es if (s, e[0]) == (t, e[1]) == (last_type, last)]
+    hypothesis.assume(not loops)
+    take = graph.num_entities
+    found = TypedEdges(take, kept).native().push_newcomer(own, take, restart=RESTART, eps=1e-7)
+    expected = graph.native().forward_push(last_type, np.array([last], np.uint32), take, restart=RESTART, eps=1e-7)
+    for entity_type in range(len(take)):
+        slots = slice(sum(take[:entity_type]), sum(take[: entity_type + 1]))
+        rows = [dict(zip(r[0][0, slots].tolist(), r[1][0, slots].tolist(), strict=True)) for r in (found, expected)]
+        for entity in {*rows[0], *rows[1]} - {EMPTY}:
+            assert rows[0].get(entity, 0) == pytest.approx(rows[1].get(entity, 0), abs=2e-5)
 
 
 @given(typed_edges(), st.randoms(use_true_random=False))
@@ -164,7 +221,7 @@ def test_one_and_many_threads_give_the_same_bytes(eps: float) -> None:
 
 def test_a_hub_has_neighbors_even_if_its_degree_times_eps_exceeds_one() -> None:
     star = TypedEdges([1, 50], [(0, 1, [(0, leaf, 1.0) for leaf in range(50)], False)])
-    ids, weights, _ = star.native().forward_push(0, np.zeros(1, np.uint32), [0, 3], restart=RESTART, eps=0.1)
+    ids, weights, _, _ = star.native().forward_push(0, np.zeros(1, np.uint32), [0, 3], restart=RESTART, eps=0.1)
     assert ids[0].tolist() == [0, 1, 2]
     assert np.all(weights[0] > 0)
 
@@ -175,14 +232,14 @@ def test_weights_may_have_any_scale() -> None:
     for scale in (1e-30, 1.0, 1e30):
         graph = TypedEdges([3], [(0, 0, [(a, b, w * scale) for a, b, w in edges], True)]).native()
         results.append(graph.forward_push(0, np.arange(3, dtype=np.uint32), [2], restart=RESTART, eps=1e-4))
-    for ids, weights, _ in results:
+    for ids, weights, _, _ in results:
         np.testing.assert_array_equal(ids, results[1][0])
         np.testing.assert_allclose(weights, results[1][1], rtol=1e-3)
 
 
 def test_an_isolated_entity_has_no_neighbors() -> None:
     graph = TypedEdges([3], [(0, 0, [(0, 1, 1.0)], False)]).native()
-    ids, weights, mass = graph.forward_push(0, np.array([2], np.uint32), [2], restart=RESTART, eps=1e-4)
+    ids, weights, mass, _ = graph.forward_push(0, np.array([2], np.uint32), [2], restart=RESTART, eps=1e-4)
     assert ids.tolist() == [[EMPTY, EMPTY]]
     assert weights.tolist() == [[0, 0]]
     assert mass.tolist() == [0]

@@ -14,9 +14,10 @@ from omnisage.graph.columns import EdgeList
 from omnisage.graph.config import Prune
 from omnisage.graph.ids import Ids
 from omnisage.graph.interop import from_pyg, from_scipy, to_pyg, to_scipy
+from omnisage.graph.neighborhoods import NO_NEIGHBOR, Neighborhoods
 from omnisage.graph.random_walks import NO_TYPE, RandomWalks
 from omnisage.graph.relation import Adjacency, Relation
-from omnisage.graph.walk import NO_NEIGHBOR, Neighborhoods, Walk
+from omnisage.graph.walk import Walk
 
 __all__ = [
     "NO_NEIGHBOR",

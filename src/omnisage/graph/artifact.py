@@ -12,10 +12,11 @@ from omnisage.artifact import Manifest, read_manifest
 from omnisage.errors import OmnisageError
 from omnisage.graph.checksums import check_counts, verify_files
 from omnisage.graph.ids import Ids, read_ids
+from omnisage.graph.neighborhoods import NO_NEIGHBOR, Neighborhoods
 from omnisage.graph.overlay import NewEdges, add_edges, grow, grow_degree
 from omnisage.graph.random_walks import RandomWalks
 from omnisage.graph.relation import Adjacency, Relation, list_of, reachable_types
-from omnisage.graph.walk import NO_NEIGHBOR, Neighborhoods, Walk, known_relations
+from omnisage.graph.walk import Walk, known_relations
 from omnisage.npy import open_npy
 from omnisage.schema import unknown_name
 
@@ -106,11 +107,27 @@ class Graph:
         return reachable_types(chosen.values(), entity_type)
 
     def walk(
-        self, relations: list[str] | None = None, *, restart: float = 0.15, eps: float = 1e-4, num_threads: int = 0
+        self,
+        relations: list[str] | None = None,
+        *,
+        restart: float = 0.15,
+        eps: float = 1e-4,
+        budget: float | None = None,
+        complete: bool = False,
+        num_threads: int = 0,
     ) -> Walk:
-        """Walks over some relations (none named: all), for many calls of `Walk.neighborhoods`."""
+        """Walks over some relations (none named: all), for many calls of `Walk.neighborhoods`.
+
+        Args:
+            budget: instead of eps: edges per source, about; eps is 1 / budget.
+
+        The others are those of `Walk`.
+        """
+        if budget is not None and not budget > 1:
+            raise OmnisageError(f"budget is {budget}; it must be above 1")
         chosen = known_relations(self.relations, list(self.relations) if relations is None else relations)
-        return Walk(self.num_entities, chosen, restart=restart, eps=eps, num_threads=num_threads)
+        eps = eps if budget is None else 1 / budget
+        return Walk(self.num_entities, chosen, restart=restart, eps=eps, complete=complete, num_threads=num_threads)
 
     def neighborhoods(
         self,
@@ -123,7 +140,9 @@ class Graph:
         eps: float = 1e-4,
         num_threads: int = 0,
     ) -> Neighborhoods:
-        """The nearest entities of each source by random walk with restart (OmniSage §3.1.1); see `Walk`.
+        """The nearest entities of each source by random walk with restart (OmniSage §3.1.1).
+
+        For a budget, for estimates of what is left, or for more than one call, make a `walk` and ask that.
 
         Example:
             near = graph.neighborhoods("item", [7], take={"item": 10, "collection": 5})

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from omnisage.errors import OmnisageError
+from omnisage.graph.neighborhoods import NO_NEIGHBOR
 from omnisage.graph.relation import Adjacency, Relation
-from omnisage.graph.walk import NO_NEIGHBOR, to_ids
+from omnisage.graph.walk import to_ids
 from omnisage.schema import unknown_name
 
 NewEdges = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike]
