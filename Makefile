@@ -20,6 +20,7 @@ test: .venv/installed
 	$(BIN)/python -m pytest
 
 examples: .venv/installed
+	$(BIN)/python examples/graph_alone.py
 	$(BIN)/python examples/your_tables/make_tables.py
 	$(BIN)/omnisage run examples/your_tables/omnisage.yaml
 

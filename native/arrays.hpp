@@ -4,7 +4,10 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <cstdint>
+#include <limits>
 #include <memory>
+#include <new>
 #include <optional>
 #include <span>
 #include <string>
@@ -80,6 +83,8 @@ std::span<const T> view(const AnyArray& array, const std::string& name, std::siz
     throw nb::type_error((name + " must be of dtype " + type_name<T>()).c_str());
   }
   require_layout(array, name, ndim);
+  require(array.size() == 0 || reinterpret_cast<std::uintptr_t>(array.data()) % alignof(T) == 0,
+          name + " is not aligned; pass " + name + ".copy()");
   return {static_cast<const T*>(array.data()), array.size()};
 }
 
@@ -114,6 +119,8 @@ struct Output {
   Owned<T> array;
 
   Output(std::size_t rows, std::size_t columns) {
+    constexpr auto kMaxBytes = static_cast<std::size_t>(std::numeric_limits<std::ptrdiff_t>::max());
+    if (columns != 0 && rows > kMaxBytes / sizeof(T) / columns) throw std::bad_alloc();
     std::unique_ptr<T[]> data(new T[rows * columns]);
     span = {data.get(), rows * columns};
     const std::size_t shape[2] = {rows, columns};
@@ -126,7 +133,8 @@ struct Output {
 // Runs a kernel without the GIL; Ctrl-C ends it with the pending KeyboardInterrupt.
 template <typename Kernel>
 auto without_gil(int num_threads, Kernel&& kernel) {
-  require(num_threads >= 0, "num_threads is " + std::to_string(num_threads) + "; it must be >= 0 (0: every core)");
+  require(num_threads >= 0 && num_threads <= 1024,
+          "num_threads is " + std::to_string(num_threads) + "; it must be in 0 .. 1024 (0: every core)");
   Workers workers{num_threads, [] {
                     nb::gil_scoped_acquire gil;
                     return PyErr_CheckSignals() != 0;

@@ -7,8 +7,11 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
+#include <mutex>
 #include <numeric>
 #include <tuple>
 
@@ -17,8 +20,10 @@
 #include "csr.hpp"
 #include "forward_push.hpp"
 #include "gather.hpp"
+#include "ids.hpp"
 #include "ngrams.hpp"
 #include "prune.hpp"
+#include "random_walks.hpp"
 #include "sketch.hpp"
 #include "topk.hpp"
 
@@ -27,17 +32,23 @@ namespace {
 
 using namespace nb::literals;
 
-std::tuple<Owned<std::uint64_t>, Owned<std::uint64_t>> bind_ngram_hashes(const AnyArray& data, const AnyArray& offsets,
-                                                                         int num_threads) {
+// Strings one after the other; throws unless the offsets rise within the data.
+StringKeys::Batch view_strings(const AnyArray& data, const AnyArray& offsets) {
   const auto bytes = view<std::uint8_t>(data, "data");
   const auto starts = view<std::int64_t>(offsets, "offsets");
   require(!starts.empty(), "offsets is empty; it must have one more entry than there are texts");
   for (std::size_t i = 0; i < starts.size(); ++i) {
-    const bool rises = starts[i] >= (i == 0 ? 0 : starts[i - 1]);
-    require(rises && starts[i] <= static_cast<std::int64_t>(bytes.size()),
-            "offsets[" + std::to_string(i) + "] is " + std::to_string(starts[i]) + "; offsets must rise within 0 .. " +
-                std::to_string(bytes.size()) + ", the number of bytes in data");
+    if (starts[i] >= (i == 0 ? 0 : starts[i - 1]) && starts[i] <= static_cast<std::int64_t>(bytes.size())) continue;
+    require(false, "offsets[" + std::to_string(i) + "] is " + std::to_string(starts[i]) +
+                       "; offsets must rise within 0 .. " + std::to_string(bytes.size()) +
+                       ", the number of bytes in data");
   }
+  return {bytes, starts};
+}
+
+std::tuple<Owned<std::uint64_t>, Owned<std::uint64_t>> bind_ngram_hashes(const AnyArray& data, const AnyArray& offsets,
+                                                                         int num_threads) {
+  const auto [bytes, starts] = view_strings(data, offsets);
   Ngrams ngrams =
       without_gil(num_threads, [&](const Workers& workers) { return ngram_hashes(bytes, starts, workers); });
   return {to_numpy(std::move(ngrams.indptr)), to_numpy(std::move(ngrams.tokens))};
@@ -86,20 +97,52 @@ CsrView view_lists(const AnyArray& indptr, const AnyArray& indices, const std::o
   return csr;
 }
 
-Lists bind_build_csr(const AnyArray& source, const AnyArray& target, const std::optional<AnyArray>& weights,
-                     std::uint64_t num_sources, std::uint64_t num_targets, bool is_symmetric, int num_threads) {
-  const Edges edges{view<std::uint32_t>(source, "source"),
-                    view<std::uint32_t>(target, "target"),
-                    view_or_none<float>(weights, "weights", source.size()),
-                    num_sources,
-                    num_targets,
-                    is_symmetric};
-  require(edges.target.size() == edges.source.size(), "target has " + std::to_string(edges.target.size()) +
-                                                          " entries; it must have " +
-                                                          std::to_string(edges.source.size()) + ", as many as source");
-  require(!is_symmetric || num_sources == num_targets, "a symmetric relation needs num_sources == num_targets");
+using ChunkArrays = std::tuple<AnyArray, AnyArray, std::optional<AnyArray>>;
+
+// Views of the chunks that have edges.
+std::vector<EdgeChunk> view_chunks(const std::vector<ChunkArrays>& arrays) {
+  std::vector<EdgeChunk> chunks;
+  for (const auto& [rows, columns, weights] : arrays) {
+    const EdgeChunk chunk{view<std::uint32_t>(rows, "rows"), view<std::uint32_t>(columns, "columns"),
+                          view_or_none<float>(weights, "weights", rows.size())};
+    require(chunk.columns.size() == chunk.rows.size(), "columns has " + std::to_string(chunk.columns.size()) +
+                                                           " entries; it must have " +
+                                                           std::to_string(chunk.rows.size()) + ", as many as rows");
+    require(weights.has_value() == std::get<2>(arrays.front()).has_value(),
+            "some chunks have weights and some have none; give them to all or to none");
+    if (!chunk.rows.empty()) chunks.push_back(chunk);
+  }
+  return chunks;
+}
+
+constexpr std::uint64_t kMaxRows = std::uint64_t{1} << 32;
+
+Lists bind_build_csr(const std::vector<ChunkArrays>& arrays, std::uint64_t num_rows, std::uint64_t num_columns,
+                     std::uint64_t first_row, bool is_symmetric, int num_threads) {
+  const std::vector<EdgeChunk> chunks = view_chunks(arrays);
+  require(num_rows <= kMaxRows && first_row <= kMaxRows, "num_rows and first_row must be at most 2^32");
+  require(!is_symmetric || (first_row == 0 && num_rows == num_columns),
+          "a symmetric relation needs first_row == 0 and num_rows == num_columns");
+  const Edges edges{chunks, first_row, num_rows, num_columns, is_symmetric};
   Csr csr = without_gil(num_threads, [&](const Workers& workers) { return build_csr(edges, workers); });
-  return to_lists(std::move(csr), weights.has_value());
+  return to_lists(std::move(csr), !arrays.empty() && std::get<2>(arrays.front()).has_value());
+}
+
+std::tuple<Owned<std::uint64_t>, Owned<std::uint32_t>, Owned<std::uint32_t>, std::optional<Owned<float>>>
+bind_partition(const ChunkArrays& arrays, const AnyArray& bounds, std::uint64_t num_columns, bool is_symmetric,
+               int num_threads) {
+  const std::vector<EdgeChunk> chunks = view_chunks({arrays});
+  const auto ends = view<std::uint64_t>(bounds, "bounds");
+  require(ends.size() >= 2 && std::is_sorted(ends.begin(), ends.end()) && ends.back() <= kMaxRows,
+          "bounds must hold at least two numbers that rise to at most 2^32");
+  const Edges edges{chunks, ends.front(), ends.back() - ends.front(), num_columns, is_symmetric};
+  require(!is_symmetric || (ends.front() == 0 && ends.back() == num_columns),
+          "a symmetric relation needs bounds from 0 to num_columns");
+  Partition parts = without_gil(num_threads, [&](const Workers& workers) { return partition(edges, ends, workers); });
+  std::optional<Owned<float>> weights;
+  if (std::get<2>(arrays)) weights = to_numpy(std::move(parts.weights));
+  return {to_numpy(std::move(parts.starts)), to_numpy(std::move(parts.rows)), to_numpy(std::move(parts.columns)),
+          std::move(weights)};
 }
 
 PairOrder to_order(const std::string& order) {
@@ -111,18 +154,76 @@ PairOrder to_order(const std::string& order) {
 
 Lists bind_prune(const AnyArray& indptr, const AnyArray& indices, const std::optional<AnyArray>& weights,
                  const std::tuple<double, std::uint64_t, std::uint64_t>& degrees, std::uint64_t seed,
-                 const std::string& order, int num_threads) {
+                 const std::string& order, std::uint64_t first_row, int num_threads) {
   const CsrView csr = view_lists(indptr, indices, weights);
   const auto [alpha, min_degree, max_degree] = degrees;
   require(alpha > 0 && alpha <= 1, "alpha is " + std::to_string(alpha) + "; it must be in (0, 1]");
   require(min_degree >= 1 && min_degree <= max_degree, "min_degree must be >= 1 and at most max_degree");
-  const PruneRule rule{alpha, min_degree, max_degree, seed, to_order(order)};
+  const PruneRule rule{alpha, min_degree, max_degree, seed, to_order(order), first_row};
   Csr pruned = without_gil(num_threads, [&](const Workers& workers) {
     check_csr(csr, std::numeric_limits<std::uint32_t>::max(), workers);
     return prune(csr, rule, workers);
   });
   return to_lists(std::move(pruned), weights.has_value());
 }
+
+// An IdTable that several Python threads may share: they take turns.
+template <typename Keys>
+class BoundIds {
+ protected:
+  Owned<std::uint32_t> add_batch(const typename Keys::Batch& batch, int num_threads) {
+    std::vector<std::uint32_t> ids(Keys::size(batch));
+    without_gil(num_threads, [&](const Workers& workers) {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      table_.add(batch, ids, workers);
+    });
+    return to_numpy(std::move(ids));
+  }
+
+  Owned<std::uint32_t> find_batch(const typename Keys::Batch& batch, int num_threads) {
+    std::vector<std::uint32_t> ids(Keys::size(batch));
+    without_gil(num_threads, [&](const Workers& workers) {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      table_.find(batch, ids, workers);
+    });
+    return to_numpy(std::move(ids));
+  }
+
+  Keys release_keys() {
+    nb::gil_scoped_release released;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return table_.release();
+  }
+
+ private:
+  std::mutex mutex_;
+  IdTable<Keys> table_;
+};
+
+class BoundIntegerIds : public BoundIds<IntegerKeys> {
+ public:
+  Owned<std::uint32_t> add(const AnyArray& keys, int num_threads) {
+    return add_batch(view<std::uint64_t>(keys, "keys"), num_threads);
+  }
+  Owned<std::uint32_t> find(const AnyArray& keys, int num_threads) {
+    return find_batch(view<std::uint64_t>(keys, "keys"), num_threads);
+  }
+  Owned<std::uint64_t> release() { return to_numpy(std::move(release_keys().values)); }
+};
+
+class BoundStringIds : public BoundIds<StringKeys> {
+ public:
+  Owned<std::uint32_t> add(const AnyArray& data, const AnyArray& offsets, int num_threads) {
+    return add_batch(view_strings(data, offsets), num_threads);
+  }
+  Owned<std::uint32_t> find(const AnyArray& data, const AnyArray& offsets, int num_threads) {
+    return find_batch(view_strings(data, offsets), num_threads);
+  }
+  std::tuple<Owned<std::uint8_t>, Owned<std::int64_t>> release() {
+    StringKeys keys = release_keys();
+    return {to_numpy(std::move(keys.data)), to_numpy(std::move(keys.offsets))};
+  }
+};
 
 SketchShape shape_of(const AnyArray& table, std::uint64_t seed) {
   const SketchShape shape{table.shape(0), table.shape(1), seed};
@@ -152,68 +253,187 @@ Owned<std::uint64_t> bind_sketch_estimate(const AnyArray& table, const AnyArray&
 using AdjacencyArrays =
     std::tuple<std::string, std::uint32_t, std::uint32_t, AnyArray, AnyArray, std::optional<AnyArray>>;
 
-// A TypedGraph together with the Python arrays that it looks into.
+// A TypedGraph as Python sees it.
 class BoundGraph {
  public:
-  BoundGraph(const std::vector<std::size_t>& num_entities, std::vector<AdjacencyArrays> arrays, int num_threads)
-      : arrays_(std::move(arrays)) {
+  BoundGraph(const std::vector<std::size_t>& num_entities, const std::vector<AdjacencyArrays>& arrays,
+             int num_threads) {
     std::vector<Adjacency> adjacencies;
-    for (const auto& [name, from_type, to_type, indptr, indices, weights] : arrays_) {
+    for (const auto& [name, from_type, to_type, indptr, indices, weights] : arrays) {
       require(from_type < num_entities.size() && to_type < num_entities.size(),
               name + ": types are " + std::to_string(from_type) + " and " + std::to_string(to_type) + "; there are " +
                   std::to_string(num_entities.size()));
       adjacencies.push_back({name, from_type, to_type, view_lists(indptr, indices, weights)});
     }
-    graph_.emplace(without_gil(num_threads, [&](const Workers& workers) {
-      return TypedGraph(num_entities, std::move(adjacencies), workers);
-    }));
+    graph_.emplace(without_gil(num_threads,
+                               [&](const Workers& workers) { return TypedGraph(num_entities, adjacencies, workers); }));
   }
 
   const TypedGraph& operator*() const { return *graph_; }
 
   // Throws unless `type` exists and the rule's numbers are in range.
-  PushRule to_rule(std::size_t type, double restart, double eps) const {
+  PushRule to_rule(std::size_t type, double restart, double eps, bool complete = false) const {
     require(type < graph_->num_types(),
             "type is " + std::to_string(type) + "; there are " + std::to_string(graph_->num_types()) + " types");
     require(restart > 0 && restart < 1, "restart is " + std::to_string(restart) + "; it must be in (0, 1)");
-    require(eps > 0 && eps < 1, "eps is " + std::to_string(eps) + "; it must be in (0, 1)");
-    return {restart, eps};
+    require(eps >= 1e-12 && eps < 1, "eps is " + std::to_string(eps) + "; it must be in [1e-12, 1)");
+    return {restart, eps, complete};
+  }
+
+  // Made when the first walk asks; a second thread that asks waits.
+  const AliasTables& alias(const Workers& workers) const {
+    std::call_once(alias_made_, [&] { alias_.emplace(*graph_, workers); });
+    return *alias_;
   }
 
  private:
-  std::vector<AdjacencyArrays> arrays_;
   std::optional<TypedGraph> graph_;
+  mutable std::once_flag alias_made_;
+  mutable std::optional<AliasTables> alias_;
 };
 
-std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>> bind_forward_push(
+template <typename T>
+using Shown = nb::ndarray<nb::numpy, const T, nb::ndim<1>>;
+
+template <typename T>
+Shown<T> show(std::span<const T> values, nb::handle owner) {
+  return Shown<T>(values.data(), {values.size()}, owner);
+}
+
+// The graph's merged lists and the ids behind its internal numbers, without a copy.
+std::tuple<Shown<std::uint64_t>, Shown<std::uint32_t>, std::optional<Shown<float>>, Shown<std::uint32_t>> bind_lists(
+    nb::handle_t<BoundGraph> self) {
+  const TypedGraph& graph = *nb::cast<const BoundGraph&>(self);
+  std::optional<Shown<float>> weights;
+  if (graph.is_weighted()) weights = show(graph.weights(), self);
+  return {show(graph.indptr(), self), show(graph.indices(), self), weights, show(graph.externals(), self)};
+}
+
+// How many slots the quotas of all types need.
+std::size_t num_slots(const TypedGraph& graph, const std::vector<std::size_t>& take) {
+  constexpr std::size_t kMaxQuota = std::numeric_limits<std::uint32_t>::max();
+  require(take.size() == graph.num_types(), "take has " + std::to_string(take.size()) +
+                                                " entries; it must have one per entity type, " +
+                                                std::to_string(graph.num_types()));
+  for (const std::size_t quota : take) {
+    require(quota <= kMaxQuota, "take has " + std::to_string(quota) + "; a quota is 4294967295 at most");
+  }
+  return std::accumulate(take.begin(), take.end(), std::size_t{0});
+}
+
+std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>, Owned<std::uint32_t>> bind_forward_push(
     const BoundGraph& graph, std::size_t source_type, const AnyArray& sources, const std::vector<std::size_t>& take,
-    double restart, double eps, int num_threads) {
-  const PushRule rule = graph.to_rule(source_type, restart, eps);
+    double restart, double eps, bool complete, int num_threads) {
+  const PushRule rule = graph.to_rule(source_type, restart, eps, complete);
   const auto ids = view<std::uint32_t>(sources, "sources");
-  require(take.size() == (*graph).num_types(), "take has " + std::to_string(take.size()) +
-                                                   " entries; it must have one per entity type, " +
-                                                   std::to_string((*graph).num_types()));
-  const std::size_t width = std::accumulate(take.begin(), take.end(), std::size_t{0});
+  const std::size_t width = num_slots(*graph, take);
   Output<std::uint32_t> neighbors(ids.size(), width);
   Output<float> weights(ids.size(), width);
   std::vector<float> mass(ids.size());
+  std::vector<std::uint32_t> pushes(ids.size());
   without_gil(num_threads, [&](const Workers& workers) {
-    forward_push(*graph, source_type, ids, rule, take, {neighbors.span, weights.span, mass}, workers);
+    forward_push(*graph, source_type, ids, rule, take, {neighbors.span, weights.span, mass, pushes}, workers);
   });
-  return {neighbors.array, weights.array, to_numpy(std::move(mass))};
+  return {neighbors.array, weights.array, to_numpy(std::move(mass)), to_numpy(std::move(pushes))};
 }
 
-std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>> bind_push_state(const BoundGraph& graph,
-                                                                             std::size_t source_type,
-                                                                             std::uint32_t source, double restart,
-                                                                             double eps) {
+using NewEdges = std::tuple<std::uint32_t, AnyArray, std::optional<AnyArray>>;  // type of the ids, ids, weights
+
+Newcomer to_newcomer(const TypedGraph& graph, const std::vector<NewEdges>& edges) {
+  std::map<std::uint32_t, Newcomer::Edge> merged;
+  for (const auto& [type, array, weight_array] : edges) {
+    require(type < graph.num_types(),
+            "type is " + std::to_string(type) + "; there are " + std::to_string(graph.num_types()) + " types");
+    const auto ids = view<std::uint32_t>(array, "ids");
+    const auto weights = view_or_none<float>(weight_array, "weights", ids.size());
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      require(ids[i] < graph.num_entities(type), "ids[" + std::to_string(i) + "] is " + std::to_string(ids[i]) +
+                                                     ", but its type has " + std::to_string(graph.num_entities(type)) +
+                                                     " entities");
+      const float weight = weights.empty() ? 1.0f : weights[i];
+      require(std::isfinite(weight) && weight > 0, "weights[" + std::to_string(i) + "] is " + std::to_string(weight) +
+                                                       "; weights must be finite and above 0");
+      const std::uint32_t entity = graph.internal(type, ids[i]);
+      const auto [at, is_new] = merged.try_emplace(entity, Newcomer::Edge{entity, 0, 0});
+      at->second.count += 1;
+      at->second.weight += weight;
+    }
+  }
+  Newcomer newcomer;
+  for (const auto& [entity, edge] : merged) newcomer.edges.push_back(edge);
+  return newcomer;
+}
+
+std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>, Owned<std::uint32_t>> bind_push_newcomer(
+    const BoundGraph& graph, const std::vector<NewEdges>& edges, const std::vector<std::size_t>& take, double restart,
+    double eps, bool complete) {
+  const PushRule rule = graph.to_rule(0, restart, eps, complete);
+  const std::size_t width = num_slots(*graph, take);
+  const Newcomer newcomer = to_newcomer(*graph, edges);
+  Output<std::uint32_t> neighbors(1, width);
+  Output<float> weights(1, width);
+  std::vector<float> mass(1);
+  std::vector<std::uint32_t> pushes(1);
+  without_gil(1, [&](const Workers&) {
+    push_newcomer(*graph, newcomer, rule, take, {neighbors.span, weights.span, mass, pushes});
+  });
+  return {neighbors.array, weights.array, to_numpy(std::move(mass)), to_numpy(std::move(pushes))};
+}
+
+std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>, Owned<float>> bind_push_state(const BoundGraph& graph,
+                                                                                           std::size_t source_type,
+                                                                                           std::uint32_t source,
+                                                                                           double restart, double eps) {
   const PushRule rule = graph.to_rule(source_type, restart, eps);
   require(source < (*graph).num_entities(source_type), "source is " + std::to_string(source) + ", but its type has " +
                                                            std::to_string((*graph).num_entities(source_type)) +
                                                            " entities");
-  PushState state = push_state(*graph, (*graph).offset(source_type) + source, rule);
+  PushState state = push_state(*graph, (*graph).internal(source_type, source), rule);
   return {to_numpy(std::move(state.entities)), to_numpy(std::move(state.estimates)),
-          to_numpy(std::move(state.residuals))};
+          to_numpy(std::move(state.residuals)), to_numpy(std::move(state.scores))};
+}
+
+WalkRule to_walk_rule(const BoundGraph& graph, std::size_t type, const std::tuple<std::uint64_t, std::uint64_t>& shape,
+                      double restart, std::uint64_t seed) {
+  constexpr std::uint64_t kMaxSteps = 1 << 24;  // visits are counted exactly in a float
+  const auto [num_walks, walk_length] = shape;
+  require(type < (*graph).num_types(),
+          "type is " + std::to_string(type) + "; there are " + std::to_string((*graph).num_types()) + " types");
+  require((*graph).num_types() < kNoType, "walks know 254 entity types at most");
+  require(num_walks >= 1 && walk_length >= 1 && num_walks <= kMaxSteps && walk_length <= kMaxSteps / num_walks,
+          "shape is (" + std::to_string(num_walks) + ", " + std::to_string(walk_length) +
+              "); both numbers must be >= 1, and their product at most 16777216");
+  require(restart >= 0 && restart <= 1, "restart is " + std::to_string(restart) + "; it must be in [0, 1]");
+  return {restart, num_walks, walk_length, seed};
+}
+
+std::tuple<Owned<std::uint32_t>, Owned<std::uint8_t>> bind_random_walks(
+    const BoundGraph& graph, std::size_t source_type, const AnyArray& sources,
+    const std::tuple<std::uint64_t, std::uint64_t>& shape, double restart, std::uint64_t seed, int num_threads) {
+  const WalkRule rule = to_walk_rule(graph, source_type, shape, restart, seed);
+  const auto ids = view<std::uint32_t>(sources, "sources");
+  Output<std::uint32_t> entities(ids.size() * rule.num_walks, rule.walk_length + 1);
+  Output<std::uint8_t> types(ids.size() * rule.num_walks, rule.walk_length + 1);
+  without_gil(num_threads, [&](const Workers& workers) {
+    random_walks(*graph, graph.alias(workers), source_type, ids, rule, {entities.span, types.span}, workers);
+  });
+  return {entities.array, types.array};
+}
+
+std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>> bind_most_visited(
+    const BoundGraph& graph, std::size_t source_type, const AnyArray& sources, const std::vector<std::size_t>& take,
+    const std::tuple<std::uint64_t, std::uint64_t>& shape, double restart, std::uint64_t seed, int num_threads) {
+  const WalkRule rule = to_walk_rule(graph, source_type, shape, restart, seed);
+  const auto ids = view<std::uint32_t>(sources, "sources");
+  const std::size_t width = num_slots(*graph, take);
+  Output<std::uint32_t> neighbors(ids.size(), width);
+  Output<float> weights(ids.size(), width);
+  std::vector<float> mass(ids.size());
+  without_gil(num_threads, [&](const Workers& workers) {
+    most_visited(*graph, graph.alias(workers), source_type, ids, rule, take, {neighbors.span, weights.span, mass},
+                 workers);
+  });
+  return {neighbors.array, weights.array, to_numpy(std::move(mass))};
 }
 
 }  // namespace
@@ -224,16 +444,35 @@ NB_MODULE(_native, module) {
   module.def("ngram_hashes", &bind_ngram_hashes, "data"_a, "offsets"_a, nb::kw_only(), "num_threads"_a = 0);
   module.def("topk", &bind_topk, "scores"_a, "k"_a, nb::kw_only(), "num_threads"_a = 0);
   module.def("gather", &bind_gather, "rows"_a, "ids"_a, nb::kw_only(), "num_threads"_a = 0);
-  module.def("build_csr", &bind_build_csr, "source"_a, "target"_a, "weights"_a.none() = nb::none(), nb::kw_only(),
-             "num_sources"_a, "num_targets"_a, "is_symmetric"_a = false, "num_threads"_a = 0);
+  module.def("build_csr", &bind_build_csr, "chunks"_a, nb::kw_only(), "num_rows"_a, "num_columns"_a, "first_row"_a = 0,
+             "is_symmetric"_a = false, "num_threads"_a = 0);
+  module.def("partition", &bind_partition, "chunk"_a, nb::kw_only(), "bounds"_a, "num_columns"_a,
+             "is_symmetric"_a = false, "num_threads"_a = 0);
+  nb::class_<BoundIntegerIds>(module, "IntegerIds")
+      .def(nb::init<>())
+      .def("add", &BoundIntegerIds::add, "keys"_a, nb::kw_only(), "num_threads"_a = 0)
+      .def("find", &BoundIntegerIds::find, "keys"_a, nb::kw_only(), "num_threads"_a = 0)
+      .def("release", &BoundIntegerIds::release);
+  nb::class_<BoundStringIds>(module, "StringIds")
+      .def(nb::init<>())
+      .def("add", &BoundStringIds::add, "data"_a, "offsets"_a, nb::kw_only(), "num_threads"_a = 0)
+      .def("find", &BoundStringIds::find, "data"_a, "offsets"_a, nb::kw_only(), "num_threads"_a = 0)
+      .def("release", &BoundStringIds::release);
   module.def("prune", &bind_prune, "indptr"_a, "indices"_a, "weights"_a.none(), nb::kw_only(), "degrees"_a, "seed"_a,
-             "order"_a, "num_threads"_a = 0);
+             "order"_a, "first_row"_a = 0, "num_threads"_a = 0);
   module.def("sketch_update", &bind_sketch_update, "table"_a, "ids"_a, "counts"_a, nb::kw_only(), "seed"_a);
   module.def("sketch_estimate", &bind_sketch_estimate, "table"_a, "ids"_a, nb::kw_only(), "seed"_a);
   nb::class_<BoundGraph>(module, "TypedGraph")
-      .def(nb::init<const std::vector<std::size_t>&, std::vector<AdjacencyArrays>, int>(), "num_entities"_a,
+      .def(nb::init<const std::vector<std::size_t>&, const std::vector<AdjacencyArrays>&, int>(), "num_entities"_a,
            "adjacencies"_a, nb::kw_only(), "num_threads"_a = 0)
+      .def("lists", &bind_lists)
       .def("forward_push", &bind_forward_push, "source_type"_a, "sources"_a, "take"_a, nb::kw_only(), "restart"_a,
-           "eps"_a, "num_threads"_a = 0)
+           "eps"_a, "complete"_a = false, "num_threads"_a = 0)
+      .def("push_newcomer", &bind_push_newcomer, "edges"_a, "take"_a, nb::kw_only(), "restart"_a, "eps"_a,
+           "complete"_a = false)
+      .def("random_walks", &bind_random_walks, "source_type"_a, "sources"_a, nb::kw_only(), "shape"_a, "restart"_a,
+           "seed"_a, "num_threads"_a = 0)
+      .def("most_visited", &bind_most_visited, "source_type"_a, "sources"_a, "take"_a, nb::kw_only(), "shape"_a,
+           "restart"_a, "seed"_a, "num_threads"_a = 0)
       .def("push_state", &bind_push_state, "source_type"_a, "source"_a, nb::kw_only(), "restart"_a, "eps"_a);
 }

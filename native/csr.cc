@@ -1,6 +1,6 @@
 #include "csr.hpp"
 
-#include <atomic>
+#include <array>
 #include <cmath>
 #include <numeric>
 #include <stdexcept>
@@ -11,119 +11,161 @@ namespace omnisage {
 namespace {
 
 constexpr std::size_t kEdgesPerChunk = 1 << 16;
-constexpr std::size_t kRowsPerChunk = 1024;
+// A group's rows and entries should fit into a core's cache, and all groups' open ends into its TLB.
+constexpr std::size_t kEntriesPerGroup = 1 << 15;
+constexpr std::size_t kMaxGroups = 1 << 10;
 
-void check_id(const char* name, std::size_t at, std::uint32_t id, std::size_t num_entities) {
-  if (id < num_entities) return;
-  throw std::out_of_range(std::string(name) + "[" + std::to_string(at) + "] is " + std::to_string(id) +
-                          ", but that entity type has " + std::to_string(num_entities) +
-                          " entities; ids must be below that");
+constexpr int kDigitBits = 11;
+
+// What one thread needs to make the lists of a group.
+struct Scratch {
+  std::vector<std::size_t> ends;  // of each row's list
+  std::vector<std::uint64_t> entries;
+  std::vector<float> entry_weights;
+  std::vector<std::uint32_t> columns;  // by row
+  std::vector<float> weights;
+};
+
+// The entries of one group, with room of the same size beside them.
+struct Entries {
+  std::span<std::uint64_t> entries;
+  float* weights;  // null: unweighted
+  std::uint64_t* other_entries;
+  float* other_weights;
+};
+
+// One pass of a radix sort: moves the entries to the other place, ordered by kDigitBits bits from `shift` on, keeping
+// the order of those that agree in them; then the other place is the place.
+void sort_by_digit(Entries& group, int shift) {
+  const auto digit_of = [&](std::uint64_t entry) { return entry >> shift & ((1u << kDigitBits) - 1); };
+  std::array<std::size_t, (1 << kDigitBits) + 1> next{};
+  for (const std::uint64_t entry : group.entries) ++next[digit_of(entry) + 1];
+  std::partial_sum(next.begin(), next.end(), next.begin());
+  for (std::size_t at = 0; at < group.entries.size(); ++at) {
+    const std::size_t place = next[digit_of(group.entries[at])]++;
+    group.other_entries[place] = group.entries[at];
+    if (group.weights) group.other_weights[place] = group.weights[at];
+  }
+  std::uint64_t* before = group.entries.data();
+  group.entries = {group.other_entries, group.entries.size()};
+  group.other_entries = before;
+  std::swap(group.weights, group.other_weights);
 }
 
-void check_weight(std::size_t at, float weight) {
-  if (std::isfinite(weight) && weight > 0) return;
-  throw std::invalid_argument("weights[" + std::to_string(at) + "] is " + std::to_string(weight) +
-                              "; weights must be finite and above 0");
+// Counting sort by row; the columns of row `first + i` stand at ends[i - 1] .. ends[i] afterwards.
+void sort_by_row(const Entries& group, std::size_t first, std::size_t num_rows, Scratch& scratch) {
+  scratch.ends.assign(num_rows + 1, 0);
+  for (const std::uint64_t entry : group.entries) ++scratch.ends[(entry >> 32) - first + 1];
+  std::partial_sum(scratch.ends.begin(), scratch.ends.end(), scratch.ends.begin());
+  for (std::size_t at = 0; at < group.entries.size(); ++at) {
+    const std::size_t place = scratch.ends[(group.entries[at] >> 32) - first]++;
+    scratch.columns[place] = static_cast<std::uint32_t>(group.entries[at]);
+    if (group.weights) scratch.weights[place] = group.weights[at];
+  }
 }
 
-void check_edge(const Edges& edges, std::size_t at) {
-  check_id("source", at, edges.source[at], edges.num_sources);
-  check_id("target", at, edges.target[at], edges.num_targets);
-  if (!edges.weights.empty()) check_weight(at, edges.weights[at]);
+// Sorts the entries of a group by row, then column, into scratch.
+void sort_group(Groups& groups, std::size_t group, const Edges& edges, std::size_t first, std::size_t num_rows,
+                Scratch& scratch) {
+  const std::size_t begin = groups.starts[group];
+  const std::size_t size = groups.starts[group + 1] - begin;
+  scratch.entries.resize(size);
+  scratch.columns.resize(size);
+  scratch.entry_weights.resize(groups.weights ? size : 0);
+  scratch.weights.resize(groups.weights ? size : 0);
+  Entries entries{{groups.entries.get() + begin, size},
+                  groups.weights ? groups.weights.get() + begin : nullptr,
+                  scratch.entries.data(),
+                  scratch.entry_weights.data()};
+  for (int shift = 0; shift < 32 && edges.num_columns >> shift != 0; shift += kDigitBits) {
+    sort_by_digit(entries, shift);
+  }
+  sort_by_row(entries, first, num_rows, scratch);
 }
 
-// Calls visit(edge, row, index) for every list entry that the edges make, from several threads.
-template <typename Visit>
-void for_each_entry(const Edges& edges, const Workers& workers, Visit&& visit) {
-  auto chunk = [&](std::size_t, std::size_t begin, std::size_t end) {
-    for (std::size_t at = begin; at < end; ++at) {
-      const std::uint32_t source = edges.source[at];
-      const std::uint32_t target = edges.target[at];
-      visit(at, source, target);
-      if (edges.is_symmetric && source != target) visit(at, target, source);
-    }
-  };
-  parallel_for(edges.source.size(), kEdgesPerChunk, workers, chunk);
+// Writes a sorted list without its repetitions; returns how many entries stay.
+std::size_t write_distinct(std::span<const std::uint32_t> list, std::uint32_t* out) {
+  return static_cast<std::size_t>(std::unique_copy(list.begin(), list.end(), out) - out);
 }
 
-std::uint64_t fetch_increment(std::uint64_t& counter) {
-  return std::atomic_ref<std::uint64_t>(counter).fetch_add(1, std::memory_order_relaxed);
-}
-
-// Sorts a list and drops repetitions; returns how many entries stay.
-std::size_t sort_distinct(std::span<std::uint32_t> list) {
-  std::sort(list.begin(), list.end());
-  return static_cast<std::size_t>(std::unique(list.begin(), list.end()) - list.begin());
-}
-
-// The same with weights, summed from small to large, so that the sum does not depend on the order of the
-// edges.
-std::size_t sort_distinct(std::span<std::uint32_t> list, std::span<float> weights,
-                          std::vector<std::pair<std::uint32_t, float>>& scratch) {
-  scratch.clear();
-  for (std::size_t i = 0; i < list.size(); ++i) scratch.emplace_back(list[i], weights[i]);
-  std::sort(scratch.begin(), scratch.end());
+// The same with weights, summed from small to large, so that the sum does not depend on the order of the edges.
+std::size_t write_distinct(std::span<const std::uint32_t> list, std::span<float> weights, std::uint32_t* out,
+                           float* out_weights) {
   std::size_t kept = 0;
-  for (std::size_t i = 0; i < scratch.size();) {
-    double sum = 0;
-    const std::uint32_t index = scratch[i].first;
-    for (; i < scratch.size() && scratch[i].first == index; ++i) sum += scratch[i].second;
-    list[kept] = index;
-    weights[kept++] = static_cast<float>(sum);
+  for (std::size_t begin = 0, end = 0; begin < list.size(); begin = end) {
+    while (end < list.size() && list[end] == list[begin]) ++end;
+    const std::span same = weights.subspan(begin, end - begin);
+    if (same.size() > 1) std::sort(same.begin(), same.end());
+    out[kept] = list[begin];
+    out_weights[kept++] = static_cast<float>(std::accumulate(same.begin(), same.end(), 0.0));
   }
   return kept;
 }
 
-// Moves the lists together; list u is the first kept[u] entries of its old place.
-void close_gaps(Csr& csr, std::span<const std::size_t> kept) {
-  std::uint64_t end = 0;
-  for (std::size_t row = 0; row < kept.size(); ++row) {
-    const auto from = static_cast<std::ptrdiff_t>(csr.indptr[row]);
-    const auto count = static_cast<std::ptrdiff_t>(kept[row]);
-    const auto to = static_cast<std::ptrdiff_t>(end);
-    std::copy_n(csr.indices.begin() + from, count, csr.indices.begin() + to);
-    if (!csr.weights.empty()) std::copy_n(csr.weights.begin() + from, count, csr.weights.begin() + to);
-    csr.indptr[row] = end;
-    end += kept[row];
+// Writes the lists of a group from the group's start on, and their lengths; returns the entries kept.
+std::size_t write_lists(std::size_t start, std::span<std::uint64_t> lengths, Csr& csr, Scratch& scratch) {
+  std::size_t kept = 0;
+  for (std::size_t row = 0; row < lengths.size(); ++row) {
+    const std::size_t begin = row == 0 ? 0 : scratch.ends[row - 1];
+    const std::size_t count = scratch.ends[row] - begin;
+    const std::span<const std::uint32_t> list(scratch.columns.data() + begin, count);
+    std::uint32_t* out = csr.indices.data() + start + kept;
+    lengths[row] = csr.weights.empty() ? write_distinct(list, out)
+                                       : write_distinct(list, {scratch.weights.data() + begin, count}, out,
+                                                        csr.weights.data() + start + kept);
+    kept += lengths[row];
   }
-  csr.indptr.back() = end;
+  return kept;
+}
+
+// Moves the groups together; group g is the first kept[g] entries of its old place.
+void close_gaps(Csr& csr, const Groups& groups, std::span<const std::size_t> kept) {
+  std::size_t end = 0;
+  for (std::size_t group = 0; group < kept.size(); ++group) {
+    const auto move = [&](auto* values) {
+      if (groups.starts[group] != end) std::copy_n(values + groups.starts[group], kept[group], values + end);
+    };
+    move(csr.indices.data());
+    if (!csr.weights.empty()) move(csr.weights.data());
+    end += kept[group];
+  }
   csr.indices.resize(end);
   if (!csr.weights.empty()) csr.weights.resize(end);
+}
+
+// Groups are runs of 2^shift rows.
+int group_shift(const Edges& edges) {
+  std::size_t num_entries = 0;
+  for (const EdgeChunk& chunk : edges.chunks) num_entries += chunk.rows.size();
+  const std::size_t num_groups = std::clamp<std::size_t>(num_entries / kEntriesPerGroup, 1, kMaxGroups);
+  int shift = 0;
+  while ((edges.num_rows >> shift) >= num_groups) ++shift;
+  return shift;
 }
 
 }  // namespace
 
 Csr build_csr(const Edges& edges, const Workers& workers) {
-  parallel_for(edges.source.size(), kEdgesPerChunk, workers, [&](std::size_t, std::size_t begin, std::size_t end) {
-    for (std::size_t at = begin; at < end; ++at) check_edge(edges, at);
-  });
+  const int shift = group_shift(edges);
+  const auto group_of = [&](std::uint32_t row) { return (row - edges.first_row) >> shift; };
+  Groups groups = group_edges(edges, (edges.num_rows >> shift) + 1, group_of, workers);
+
   Csr csr;
-  csr.indptr.assign(edges.num_sources + 1, 0);
-  for_each_entry(edges, workers,
-                 [&](std::size_t, std::uint32_t row, std::uint32_t) { fetch_increment(csr.indptr[row + 1]); });
+  csr.indptr.assign(edges.num_rows + 1, 0);
+  csr.indices.resize(groups.starts.back());
+  csr.weights.resize(groups.weights ? groups.starts.back() : 0);
+  std::vector<std::size_t> kept(groups.size());
+  std::vector<Scratch> scratch(workers.count());
+  parallel_for(groups.size(), 1, workers, [&](std::size_t thread, std::size_t group, std::size_t) {
+    const std::size_t first = group << shift;
+    const std::size_t num_rows = std::min(edges.num_rows, (group + 1) << shift) - first;
+    sort_group(groups, group, edges, edges.first_row + first, num_rows, scratch[thread]);
+    kept[group] = write_lists(groups.starts[group], {csr.indptr.data() + first + 1, num_rows}, csr, scratch[thread]);
+  });
   std::partial_sum(csr.indptr.begin(), csr.indptr.end(), csr.indptr.begin());
-  csr.indices.resize(csr.indptr.back());
-  csr.weights.resize(edges.weights.empty() ? 0 : csr.indptr.back());
-
-  std::vector<std::uint64_t> next(csr.indptr.begin(), csr.indptr.end() - 1);
-  for_each_entry(edges, workers, [&](std::size_t at, std::uint32_t row, std::uint32_t index) {
-    const std::uint64_t place = fetch_increment(next[row]);
-    csr.indices[place] = index;
-    if (!edges.weights.empty()) csr.weights[place] = edges.weights[at];
-  });
-
-  std::vector<std::size_t> kept(edges.num_sources);
-  std::vector<std::vector<std::pair<std::uint32_t, float>>> scratch(workers.count());
-  parallel_for(kept.size(), kRowsPerChunk, workers, [&](std::size_t thread, std::size_t begin, std::size_t end) {
-    for (std::size_t row = begin; row < end; ++row) {
-      const std::size_t count = csr.indptr[row + 1] - csr.indptr[row];
-      const std::span list(csr.indices.data() + csr.indptr[row], count);
-      kept[row] = edges.weights.empty()
-                      ? sort_distinct(list)
-                      : sort_distinct(list, {csr.weights.data() + csr.indptr[row], count}, scratch[thread]);
-    }
-  });
-  close_gaps(csr, kept);
+  groups.entries.reset();
+  groups.weights.reset();
+  close_gaps(csr, groups, kept);
   return csr;
 }
 
@@ -141,8 +183,14 @@ void check_csr(const CsrView& csr, std::size_t num_columns, const Workers& worke
   }
   auto chunk = [&](std::size_t, std::size_t begin, std::size_t end) {
     for (std::size_t at = begin; at < end; ++at) {
-      check_id("indices", at, csr.indices[at], num_columns);
-      if (!csr.weights.empty()) check_weight(at, csr.weights[at]);
+      if (csr.indices[at] >= num_columns) {
+        throw std::out_of_range("indices[" + std::to_string(at) + "] is " + std::to_string(csr.indices[at]) +
+                                ", but that entity type has " + std::to_string(num_columns) +
+                                " entities; ids must be below that");
+      }
+      if (csr.weights.empty() || (std::isfinite(csr.weights[at]) && csr.weights[at] > 0)) continue;
+      throw std::invalid_argument("weights[" + std::to_string(at) + "] is " + std::to_string(csr.weights[at]) +
+                                  "; weights must be finite and above 0");
     }
   };
   parallel_for(csr.indices.size(), kEdgesPerChunk, workers, chunk);

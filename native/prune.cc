@@ -54,7 +54,8 @@ Csr prune(const CsrView& csr, const PruneRule& rule, const Workers& workers) {
       const std::uint64_t num_kept = pruned.indptr[row + 1] - pruned.indptr[row];
       const bool keeps_all = num_kept == csr.degree(row);
       if (!keeps_all) {
-        choose(csr.indices.subspan(first, csr.degree(row)), static_cast<std::uint32_t>(row), num_kept, rule, choices);
+        choose(csr.indices.subspan(first, csr.degree(row)), static_cast<std::uint32_t>(rule.first_row + row), num_kept,
+               rule, choices);
       }
       for (std::uint64_t i = 0; i < num_kept; ++i) {
         const std::uint64_t from = first + (keeps_all ? i : choices[i].second);

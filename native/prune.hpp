@@ -21,6 +21,7 @@ struct PruneRule {
   std::uint64_t max_degree;
   std::uint64_t seed;
   PairOrder order;
+  std::size_t first_row = 0;  // the id of the first list: lists may be a range of all rows
 };
 
 // How many edges a list of `degree` keeps: max(min(floor(degree^alpha), max_degree), min_degree), at most

@@ -203,8 +203,9 @@ def test_headlines_name_what_matters() -> None:
         "sequences": {"user": {part: {"events": 10} for part in ("train", "validation", "test")}},
     }
     assert headline("tables", tables) == "1,234 entities, 5,000 edges, 30 events"
-    graph = {"relations": {"made_by": {"edges": 5000, "kept": {"item": 4000, "maker": 5000}}}}
-    assert headline("graph", graph) == "5,000 edges, 9,000 entries after pruning"
+    graph = {"relations": {"made_by": {"edges": 5000, "listed": {"item": 5000, "maker": 5000}}}}
+    graph["relations"]["made_by"]["kept"] = {"item": 4000, "maker": 5000}
+    assert headline("graph", graph) == "5,000 edges, pruning keeps 90% of 10,000 list entries"
     assert headline("neighbors", {"a": {"mass": 0.5}, "b": {"mass": 0.7}}) == "2 entity types, 60% of the walk kept"
     assert headline("index", {"types": {"item": {"entities": 1234}}}) == "1,234 vectors"
     embeddings = {"dim": 64, "entities": {"item": 1000, "maker": 234}, "users": {"user": 10}}

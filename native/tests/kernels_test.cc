@@ -1,5 +1,6 @@
 // Runs every kernel on several threads, for the sanitizers (native/run_sanitizers.sh); what kernels compute is
 // tested from Python in tests/native. Ends with status 1 at the first expectation that fails.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
@@ -13,10 +14,14 @@
 #include "forward_push.hpp"
 #include "gather.hpp"
 #include "hash.hpp"
+#include "ids.hpp"
 #include "ngrams.hpp"
 #include "prune.hpp"
+#include "random_walks.hpp"
+#include "residuals.hpp"
 #include "sketch.hpp"
 #include "topk.hpp"
+#include "typed_graph.hpp"
 
 namespace omnisage {
 namespace {
@@ -52,7 +57,8 @@ Csr make_lists(std::size_t num_rows, std::size_t num_columns, bool is_symmetric,
   const auto source = random_ids(300'000, static_cast<std::uint32_t>(num_rows), 1);
   const auto target = random_ids(300'000, static_cast<std::uint32_t>(num_columns), 2);
   const std::vector<float> weights(source.size(), 0.5f);
-  return build_csr({source, target, weights, num_rows, num_columns, is_symmetric}, workers);
+  const std::vector<EdgeChunk> chunks{{source, target, weights}};
+  return build_csr({chunks, 0, num_rows, num_columns, is_symmetric}, workers);
 }
 
 CsrView view(const Csr& csr) { return {csr.indptr, csr.indices, csr.weights}; }
@@ -96,6 +102,75 @@ void test_csr_and_prune() {
   }
 }
 
+void test_partition() {
+  const auto source = random_ids(300'000, 3000, 1);
+  const auto target = random_ids(300'000, 500, 2);
+  const std::vector<float> weights(source.size(), 0.5f);
+  const std::vector<EdgeChunk> chunks{{source, target, weights}};
+  const Csr whole = build_csr({chunks, 0, 3000, 500, false}, kFour);
+  const std::vector<std::uint64_t> bounds{0, 10, 10, 900, 3000};
+  const Partition parts = partition({chunks, 0, 3000, 500, false}, bounds, kFour);
+  std::vector<std::uint32_t> indices;
+  std::vector<float> sums;
+  for (std::size_t range = 0; range + 1 < bounds.size(); ++range) {
+    const std::size_t begin = parts.starts[range];
+    const std::size_t count = parts.starts[range + 1] - begin;
+    const std::vector<EdgeChunk> of_range{{std::span(parts.rows).subspan(begin, count),
+                                           std::span(parts.columns).subspan(begin, count),
+                                           std::span(parts.weights).subspan(begin, count)}};
+    const Csr lists = build_csr({of_range, bounds[range], bounds[range + 1] - bounds[range], 500, false}, kFour);
+    indices.insert(indices.end(), lists.indices.begin(), lists.indices.end());
+    sums.insert(sums.end(), lists.weights.begin(), lists.weights.end());
+  }
+  expect(indices == whole.indices && sums == whole.weights, "ranges of rows built by themselves");
+  const std::vector<std::uint64_t> few{0, 10};
+  expect_throws<std::out_of_range>([&] { partition({chunks, 0, 10, 500, false}, few, kFour); }, "a row out of range");
+}
+
+void test_ids() {
+  std::vector<std::uint64_t> integers(100'000);
+  for (std::size_t i = 0; i < integers.size(); ++i) integers[i] = splitmix64(i % 30'000);
+  std::vector<std::uint8_t> data;
+  std::vector<std::int64_t> offsets{0};
+  for (const std::uint64_t integer : integers) {
+    const std::string text = std::to_string(integer >> integer % 60);
+    data.insert(data.end(), text.begin(), text.end());
+    offsets.push_back(static_cast<std::int64_t>(data.size()));
+  }
+  IdTable<IntegerKeys> one, four;
+  IdTable<StringKeys> texts;
+  std::vector<std::uint32_t> ids(integers.size()), again(integers.size());
+  one.add(integers, ids, kOne);
+  four.add(integers, again, kFour);
+  expect(ids == again && one.size() == 30'000 && ids[30'000] == 0, "integer ids");
+  texts.add({data, offsets}, ids, kFour);
+  texts.find({data, offsets}, again, kFour);
+  expect(ids == again, "string ids");
+  const StringKeys keys = texts.release();
+  expect(keys.size() > 1000 && texts.size() == 0, "keys are released");
+  texts.find({data, offsets}, again, kFour);
+  expect(again == std::vector<std::uint32_t>(integers.size(), kUnknown), "an empty table knows nothing");
+}
+
+void test_typed_graph() {
+  const Csr lists = make_lists(3000, 2000, false, kFour);
+  const CsrView fewer{std::span(lists.indptr).first(2001), std::span(lists.indices).first(lists.indptr[2000]), {}};
+  const std::vector<Adjacency> adjacencies{{"a", 0, 1, view(lists)}, {"b", 0, 1, fewer}};  // "b" ends before the type
+  const TypedGraph one({3000, 2000}, adjacencies, kOne);
+  const TypedGraph four({3000, 2000}, adjacencies, kFour);
+  expect(std::equal(one.indices().begin(), one.indices().end(), four.indices().begin(), four.indices().end()), "lists");
+  for (std::uint32_t number = 0; number < 5000; ++number) {
+    const std::size_t type = one.type_of(number);
+    expect(one.internal(type, one.external(number)) == number, "numbers go there and back");
+    expect(number == one.offset(type) || one.degree(number - 1) >= one.degree(number), "degrees fall");
+    for (const std::uint32_t limit : {0u, 1u, 50u, 40'000u}) {
+      const bool is_within = one.degree(number) >= 1 && one.degree(number) <= limit;
+      expect(one.has_degree_within(number, limit) == is_within, "has_degree_within");
+    }
+  }
+  expect_throws<std::out_of_range>([&] { TypedGraph({3000, 10}, {{"a", 0, 1, fewer}}, kFour); }, "an id out of range");
+}
+
 void test_forward_push() {
   const Csr forward = make_lists(4000, 2000, false, kFour);
   const Csr within = make_lists(4000, 4000, true, kFour);
@@ -105,17 +180,92 @@ void test_forward_push() {
   std::vector<std::uint32_t> sources(500);
   for (std::size_t i = 0; i < sources.size(); ++i) sources[i] = static_cast<std::uint32_t>(i * 8);
   const std::vector<std::size_t> take{5, 3};
-  for (const double eps : {0.1, 1e-2, 1e-3}) {  // small tables, larger ones, and an array over all entities
-    std::vector<std::uint32_t> ids[2];
+  std::vector<std::uint32_t> ids[2];
+  std::vector<float> weights(sources.size() * 8);
+  std::vector<float> mass(sources.size());
+  std::vector<std::uint32_t> pushes(sources.size());
+  for (const PushRule rule : {PushRule{0.15, 0.1, false}, {0.15, 1e-3, false}, {0.15, 1e-3, true}}) {
     for (const int run : {0, 1}) {
       ids[run].resize(sources.size() * 8);
-      std::vector<float> weights(ids[run].size());
-      std::vector<float> mass(sources.size());
-      forward_push(graph, 0, sources, {0.15, eps}, take, {ids[run], weights, mass}, run == 0 ? kOne : kFour);
+      forward_push(graph, 0, sources, rule, take, {ids[run], weights, mass, pushes}, run == 0 ? kOne : kFour);
     }
     expect(ids[0] == ids[1], "forward_push");
-    expect(!push_state(graph, 5, {0.15, eps}).entities.empty(), "push_state");
+    expect(!push_state(graph, 5, rule).entities.empty(), "push_state");
+    const Newcomer newcomer{{{3, 1, 1.0f}, {4500, 2, 0.5f}}};
+    push_newcomer(graph, newcomer, rule, take,
+                  {std::span(ids[0]).first(8), std::span(weights).first(8), std::span(mass).first(1),
+                   std::span(pushes).first(1)});
+    expect(pushes[0] > 0 && weights[0] > 0, "push_newcomer");
   }
+}
+
+// What an array of residuals does, a hash table does too, also while it grows.
+void test_residuals() {
+  DenseResiduals dense(5000);
+  HashedResiduals hashed(64);
+  for (const int round : {0, 1}) {
+    const auto entities = random_ids(3000, 5000, static_cast<unsigned>(round));
+    for (const std::uint32_t entity : entities) {
+      const float sum = DenseResiduals::Adder(dense, 1).add(entity, 0.5f);
+      expect(sum == HashedResiduals::Adder(hashed, 1).add(entity, 0.5f), "add");
+      if (entity % 7 != 0) continue;
+      dense.set(entity, kPushed);
+      hashed.set(entity, kPushed);
+    }
+    std::vector<std::pair<std::uint32_t, float>> reached[2];
+    dense.for_each([&](std::uint32_t entity, float residual) { reached[0].emplace_back(entity, residual); });
+    hashed.for_each([&](std::uint32_t entity, float residual) { reached[1].emplace_back(entity, residual); });
+    expect(reached[0] == reached[1] && !reached[0].empty(), "residuals in the order of arrival");
+    dense.clear();
+    hashed.clear();
+  }
+}
+
+// The chance of each entry that an alias table gives, from its keep and other fields.
+std::vector<double> chances(const AliasTables& alias, std::size_t size) {
+  std::vector<double> result(size, 0.0);
+  for (std::size_t i = 0; i < size; ++i) {
+    const double kept = (alias[i].keep + 1.0) / 4294967296.0;
+    result[i] += kept / static_cast<double>(size);
+    result[alias[i].other] += (1 - kept) / static_cast<double>(size);
+  }
+  return result;
+}
+
+void test_alias_tables() {
+  const Csr lists{{0, 5}, {0, 1, 2, 3, 4}, {1e-6f, 3, 1, 1e6f, 2}};
+  const TypedGraph graph({1, 5}, {{"a", 0, 1, view(lists)}}, kFour);
+  const std::vector<double> found = chances(AliasTables(graph, kFour), 5);
+  for (std::size_t i = 0; i < 5; ++i) {
+    const double expected = graph.weights()[i] / graph.total_weight(0);
+    expect(found[i] > expected - 1e-9 && found[i] < expected + 1e-9, "alias tables");
+  }
+}
+
+void test_random_walks() {
+  const Csr forward = make_lists(4000, 2000, false, kFour);  // weighted
+  const Csr within = make_lists(4000, 4000, true, kFour);
+  const Csr backward{std::vector<std::uint64_t>(2001, 0), {}, {}};  // entities where walks end
+  const TypedGraph graph({4000, 2000},
+                         {{"a", 0, 1, view(forward)}, {"b", 0, 0, view(within)}, {"c", 1, 0, view(backward)}}, kFour);
+  const AliasTables alias(graph, kFour);
+  const WalkRule rule{0.3, 13, 6, 7};
+  std::vector<std::uint32_t> sources(300);
+  for (std::size_t i = 0; i < sources.size(); ++i) sources[i] = static_cast<std::uint32_t>(i * 13);
+  const std::vector<std::size_t> take{5, 3};
+  std::vector<std::uint32_t> ids[2], best[2];
+  for (const int run : {0, 1}) {
+    const Workers& workers = run == 0 ? kOne : kFour;
+    ids[run].resize(sources.size() * 13 * 7);
+    std::vector<std::uint8_t> types(ids[run].size());
+    random_walks(graph, alias, 0, sources, rule, {ids[run], types}, workers);
+    best[run].resize(sources.size() * 8);
+    std::vector<float> weights(best[run].size()), mass(sources.size());
+    most_visited(graph, alias, 0, sources, rule, take, {best[run], weights, mass}, workers);
+  }
+  expect(ids[0] == ids[1] && best[0] == best[1], "random_walks");
+  const std::vector<std::uint32_t> unknown{4000};
+  expect_throws<std::out_of_range>([&] { random_walks(graph, alias, 0, unknown, rule, {}, kOne); }, "unknown source");
 }
 
 void test_rows() {
@@ -168,7 +318,13 @@ int main() {
   omnisage::test_hash();
   omnisage::test_parallel_for();
   omnisage::test_csr_and_prune();
+  omnisage::test_partition();
+  omnisage::test_ids();
+  omnisage::test_typed_graph();
+  omnisage::test_residuals();
   omnisage::test_forward_push();
+  omnisage::test_alias_tables();
+  omnisage::test_random_walks();
   omnisage::test_rows();
   omnisage::test_ngrams_and_sketch();
   std::puts("all kernels passed");

@@ -53,22 +53,37 @@ def gather(
         [n, d] float32.
     """
 
+# rows [E] uint32, columns [E] uint32, weights [E] float32 where there are any
+_Chunk = tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.float32] | None]
+
 def build_csr(
-    source: NDArray[np.uint32],
-    target: NDArray[np.uint32],
-    weights: NDArray[np.float32] | None = None,
+    chunks: Sequence[_Chunk],
     *,
-    num_sources: int,
-    num_targets: int,
+    num_rows: int,
+    num_columns: int,
+    first_row: int = 0,
     is_symmetric: bool = False,
     num_threads: int = 0,
 ) -> _Lists:
-    """Adjacency lists of the sources: distinct, rising, weights of repeated edges summed.
+    """Adjacency lists of rows first_row .. first_row + num_rows - 1: distinct, rising, repeated weights summed.
 
     Args:
-        source, target: [E] uint32, below num_sources and num_targets; in any order.
-        weights: [E] float32, finite and above 0.
-        is_symmetric: source and target are of one type, so every edge also enters its target's list.
+        chunks: edges in any order; weights finite and above 0, in all chunks or in none.
+        is_symmetric: rows and columns are of one type, so every edge also enters its column's list.
+    """
+
+def partition(
+    chunk: _Chunk,
+    *,
+    bounds: NDArray[np.uint64],
+    num_columns: int,
+    is_symmetric: bool = False,
+    num_threads: int = 0,
+) -> tuple[NDArray[np.uint64], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.float32] | None]:
+    """List entries grouped by range of rows: range r has the rows `bounds[r]` .. `bounds[r + 1] - 1`.
+
+    Returns:
+        `starts` [ranges + 1], and `rows`, `columns`, `weights` in which range r stands at `starts[r]:starts[r + 1]`.
     """
 
 def prune(
@@ -79,6 +94,7 @@ def prune(
     degrees: tuple[float, int, int],
     seed: int,
     order: Literal["row_first", "row_last", "smaller_first"],
+    first_row: int = 0,
     num_threads: int = 0,
 ) -> _Lists:
     """Keep max(min(degree^alpha, max_degree), min_degree) edges per list (OmniSage, Algorithm 2).
@@ -86,7 +102,33 @@ def prune(
     Args:
         degrees: alpha, min_degree, max_degree.
         order: which end the hash of a pair takes first; both directions of a relation must agree on a pair.
+        first_row: the id of the first list.
     """
+
+class IntegerIds:
+    """Numbers distinct 64-bit integers 0, 1, 2, ... in the order in which they are first added."""
+
+    def __init__(self) -> None: ...
+    def add(self, keys: NDArray[np.uint64], *, num_threads: int = 0) -> NDArray[np.uint32]:
+        """The number of each key, [n]; new keys get the next ones, in order."""
+
+    def find(self, keys: NDArray[np.uint64], *, num_threads: int = 0) -> NDArray[np.uint32]:
+        """The number of each key, [n]; 4294967295 where there is none."""
+
+    def release(self) -> NDArray[np.uint64]:
+        """The keys by number; nothing is left here."""
+
+class StringIds:
+    """The same for strings of bytes: string i of a batch is `data[offsets[i]:offsets[i + 1]]`."""
+
+    def __init__(self) -> None: ...
+    def add(
+        self, data: NDArray[np.uint8], offsets: NDArray[np.int64], *, num_threads: int = 0
+    ) -> NDArray[np.uint32]: ...
+    def find(
+        self, data: NDArray[np.uint8], offsets: NDArray[np.int64], *, num_threads: int = 0
+    ) -> NDArray[np.uint32]: ...
+    def release(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]: ...
 
 def sketch_update(table: NDArray[np.uint64], ids: NDArray[np.uint64], counts: NDArray[np.uint64], *, seed: int) -> None:
     """Count ids in a count-min sketch, in place; sketches of one shape and seed are merged by adding their tables.
@@ -100,7 +142,11 @@ def sketch_estimate(table: NDArray[np.uint64], ids: NDArray[np.uint64], *, seed:
     """How often each id was counted, [n] uint64: never below the truth, seldom far above it."""
 
 class TypedGraph:
-    """The adjacencies one walk may use, checked once; entities of a type are 0 .. num_entities[type] - 1."""
+    """The adjacencies one walk may use, checked and merged into one list per entity.
+
+    Entities have internal numbers there: those of type 0 first, then type 1, ...; within a type by falling degree
+    (length of the merged list), equal ones by id.
+    """
 
     def __init__(
         self,
@@ -109,11 +155,18 @@ class TypedGraph:
         *,
         num_threads: int = 0,
     ) -> None:
-        """Look into these arrays, which may be memory-mapped and are kept alive.
+        """Check and copy these arrays, which may be memory-mapped.
 
         Args:
-            adjacencies: name for messages, type the lists belong to, type they point to, indptr, indices, weights.
+            adjacencies: name for messages, type the lists belong to, type they point to, indptr, indices, weights;
+                entities without a row in indptr have no neighbors.
         """
+
+    def lists(
+        self,
+    ) -> tuple[NDArray[np.uint64], NDArray[np.uint32], NDArray[np.float32] | None, NDArray[np.uint32]]:
+        """The merged lists, without a copy: `indptr` [N+1], `indices` in internal numbers, `weights` (None where no
+        adjacency has any, 1 for those without), and `ids` [N], the id in its type of every internal number."""
 
     def forward_push(
         self,
@@ -123,24 +176,83 @@ class TypedGraph:
         *,
         restart: float,
         eps: float,
+        complete: bool = False,
         num_threads: int = 0,
-    ) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.float32]]:
+    ) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.float32], NDArray[np.uint32]]:
         """The nearest entities of each source by random walk with restart (OmniSage §3.1.1).
 
         Args:
             sources: [S] uint32 ids of source_type.
             take: how many entities of each type to keep; K is their sum.
+            complete: estimate where the residual that is left would go.
 
         Returns:
             `ids` [S, K] uint32 (4294967295 in an empty slot), types in order, falling proximity within a type;
-            `weights` [S, K] float32; `mass` [S] float32, the share of probability that the slots hold.
+            `weights` [S, K] float32; `mass` [S] float32, the share of probability that the slots hold; `pushes` [S]
+            uint32, how many it took.
+        """
+
+    def push_newcomer(
+        self,
+        edges: Sequence[tuple[int, NDArray[np.uint32], NDArray[np.float32] | None]],
+        take: Sequence[int],
+        *,
+        restart: float,
+        eps: float,
+        complete: bool = False,
+    ) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.float32], NDArray[np.uint32]]:
+        """The same of one entity that the graph does not have, S = 1, as if it had it and its edges.
+
+        Args:
+            edges: type of the neighbors, their ids, weights; one or several of each type.
+        """
+
+    def random_walks(
+        self,
+        source_type: int,
+        sources: NDArray[np.uint32],
+        *,
+        shape: tuple[int, int],
+        restart: float,
+        seed: int,
+        num_threads: int = 0,
+    ) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
+        """Walks that go back to their source with probability `restart`, else along a random edge.
+
+        Args:
+            sources: [S] uint32 ids of source_type.
+            shape: number of walks W per source, and their length L in steps; W * L is at most 2^24.
+            restart: in [0, 1].
+            seed: the walks are a function of it and of (source, number of the walk, step).
+
+        Returns:
+            `ids` [S * W, L + 1] uint32 and `types` [S * W, L + 1] uint8, the source first; 4294967295 and 255 after
+            the end of a walk, which is where there is no edge.
+        """
+
+    def most_visited(
+        self,
+        source_type: int,
+        sources: NDArray[np.uint32],
+        take: Sequence[int],
+        *,
+        shape: tuple[int, int],
+        restart: float,
+        seed: int,
+        num_threads: int = 0,
+    ) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.float32]]:
+        """The entities that the same walks visit most often, as `forward_push` returns its nearest.
+
+        Returns:
+            `weights` are shares of all W * L steps; `mass` is the share of visits outside the source in the slots.
         """
 
     def push_state(
         self, source_type: int, source: int, *, restart: float, eps: float
-    ) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.float32]]:
+    ) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """What a push leaves, to inspect or check it.
 
         Returns:
-            `entities` uint32, rising, numbered through all types in order; their `estimates` and `residuals`.
+            `entities` uint32, rising, numbered through all types by id; their `estimates` p, `residuals` r and
+            `scores`, p + restart * r as the ranking has it.
         """

@@ -91,8 +91,8 @@ def read_manifest(folder: Path, stage: str) -> Manifest:
         raise OmnisageError(f"{folder} holds no finished '{stage}' artifact; run `omnisage {stage}` first")
     try:
         stored = _read_json(path)
-        manifest = Manifest(Plan(**stored["plan"]), stored["counts"])
-    except (ValueError, KeyError, TypeError) as error:
+        manifest = Manifest(Plan(**stored["plan"]), dict(stored["counts"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise OmnisageError(f"{path} is damaged ({error}); delete {folder} and run `omnisage {stage}`") from error
     if manifest.plan.format_version != FORMAT_VERSION:
         raise OmnisageError(

@@ -27,7 +27,10 @@ class Config(ConfigModel):
     name: Name
     seed: Annotated[int, Field(ge=0)] = 0
     num_threads: Annotated[int, Field(ge=0, description="0 uses every core; results do not depend on it")] = 0
-    memory_limit: Annotated[str, Field(pattern=r"^\d+ ?(MB|GB|TB)$")] = "2GB"
+    memory_limit: Annotated[
+        str,
+        Field(pattern=r"^\d+ ?(MB|GB|TB)$", description="what tables and edges may take before they spill to files"),
+    ] = "2GB"
     entities: Annotated[dict[Name, Entity], Field(min_length=1)]
     relations: dict[Name, Relation] = {}
     sequences: dict[Name, Sequence] = {}
@@ -58,6 +61,12 @@ class Config(ConfigModel):
             split=self.split,
             memory_limit=self.memory_limit,
         )
+
+    @property
+    def memory_bytes(self) -> int:
+        """`memory_limit` as a number."""
+        number, unit = self.memory_limit[:-2], self.memory_limit[-2:]
+        return int(number) * {"MB": 10**6, "GB": 10**9, "TB": 10**12}[unit]
 
     @property
     def learning(self) -> LearningConfig:

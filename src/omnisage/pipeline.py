@@ -75,7 +75,14 @@ def _source_files(job: Job) -> dict[str, Path]:
 def _graph(job: Job, plan: Plan) -> Manifest:
     from omnisage.graph.stage import run
 
-    return run(job.config.graph, plan, job.folder("graph"), num_threads=job.num_threads, tables=job.folder("tables"))
+    return run(
+        job.config.graph,
+        plan,
+        job.folder("graph"),
+        num_threads=job.num_threads,
+        memory_bytes=job.config.memory_bytes,
+        tables=job.folder("tables"),
+    )
 
 
 def _neighbors(job: Job, plan: Plan) -> Manifest:

@@ -81,8 +81,11 @@ def headline(stage: str, counts: dict[str, Any]) -> str:
             return f"{entities:,} entities, {edges:,} edges, {events:,} events"
         case "graph":
             relations = counts["relations"].values()
-            kept = sum(sum(relation["kept"].values()) for relation in relations)
-            return f"{sum(relation['edges'] for relation in relations):,} edges, {kept:,} entries after pruning"
+            listed, kept = (
+                sum(sum(relation[which].values()) for relation in relations) for which in ("listed", "kept")
+            )
+            edges = sum(relation["edges"] for relation in relations)
+            return f"{edges:,} edges, pruning keeps {kept / max(listed, 1):.0%} of {listed:,} list entries"
         case "neighbors":
             mass = sum(type_["mass"] for type_ in counts.values()) / len(counts)
             return f"{len(counts)} entity types, {mass:.0%} of the walk kept"

@@ -131,8 +131,8 @@ def _write_graph(out: Path) -> None:
     histogram = {"bounds": [0, 1, 2], "counts": [3, 4, 5]}
     both = {"before": histogram, "after": {"bounds": [0, 1], "counts": [3, 9]}}
     relations = {
-        "acted": {"source": "person", "target": "film", "edges": 60, "kept": {"person": 50, "film": 55}},
-        "sequel": {"source": "film", "target": "film", "edges": 6, "kept": {"film": 12}},
+        "acted": {"edges": 60, "listed": {"person": 60, "film": 60}, "kept": {"person": 50, "film": 55}},
+        "sequel": {"edges": 6, "listed": {"film": 12}, "kept": {"film": 12}},
     }
     commit(out, {"relations": relations, "degrees": {"film": both, "person": both, "tag": both}})
 

@@ -49,7 +49,9 @@ def test_degrees_and_counts_describe_the_graph_before_and_after_pruning(tmp_path
     assert counts["relations"]["contains"] == {
         "source": "collection",
         "target": "item",
+        "weighted": False,
         "edges": 5,
+        "listed": {"collection": 5, "item": 5},
         "kept": {"collection": 3, "item": 4},
     }
     assert counts["relations"]["similar"]["edges"] == 3
@@ -136,6 +138,10 @@ def replace(values: np.ndarray) -> object:
     return lambda path: np.save(path, values)
 
 
+def edit(before: str, after: str) -> object:
+    return lambda path: path.write_text(path.read_text().replace(before, after))
+
+
 @pytest.mark.parametrize(
     ("file", "damage", "message"),
     [
@@ -148,7 +154,12 @@ def replace(values: np.ndarray) -> object:
         ("degree/item.npy", replace(np.zeros(6)), "item.npy holds float64 of shape .6.; it must hold uint32"),
         ("adjacency/contains/item/indptr.npy", replace(np.zeros(3, np.uint64)), r"shape \[3\].*of shape \[7\]"),
         ("adjacency/contains/item/indptr.npy", replace(np.zeros(7, np.uint64)), "runs from 0 to 0; it must.* to 5"),
+        ("adjacency/similar/item/weights.npy", Path.unlink, "weights.npy is missing; run `omnisage graph --force`"),
         ("manifest.json", truncate, "manifest.json is damaged"),
+        ("manifest.json", edit('"kept"', '"kapt"'), "manifest.json is damaged .its counts do not have the checksum"),
+        ("manifest.json", edit('"weighted": true', '"weighted": false'), "manifest.json is damaged"),
+        ("manifest.json", edit('"source": "collection"', '"source": "user"'), "manifest.json is damaged"),
+        ("manifest.json", edit('"item": 5', '"item": -5'), "manifest.json is damaged"),
     ],
 )
 def test_a_damaged_graph_is_refused(tmp_path: Path, file: str, damage: object, message: str) -> None:
@@ -156,6 +167,34 @@ def test_a_damaged_graph_is_refused(tmp_path: Path, file: str, damage: object, m
     damage(tmp_path / "graph" / file)  # type: ignore[operator]
     with pytest.raises(OmnisageError, match=message):
         open_graph(tmp_path / "graph")
+
+
+def test_a_fold_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    graph = build(tmp_path)
+    with pytest.raises(OmnisageError, match="has 0 graphs without a fold, and fold 0 was asked for"):
+        open_graph(graph.folder, fold=0)
+
+
+@pytest.mark.parametrize(
+    ("relations", "message"),
+    [
+        ({"a/b": ("item", "tag", [], [])}, "relation 'a/b' cannot name a folder"),
+        ({"x": ("item", "..", [], [])}, "source type 'item'|target type '..' cannot name a folder"),
+        ({"x": ("item", "tag")}, "relation 'x' is a tuple of 2; give source type, target type"),
+    ],
+)
+def test_relations_of_no_known_shape_are_refused(tmp_path: Path, relations: dict, message: str) -> None:
+    with pytest.raises(OmnisageError, match=message):
+        build_graph(relations, out=tmp_path / "graph")
+
+
+def test_what_a_killed_build_left_does_not_matter(tmp_path: Path) -> None:
+    left = tmp_path / "graph.partial" / "adjacency" / "contains" / "item" / "spill"
+    left.mkdir(parents=True)
+    (left / "0.source_ids").write_bytes(b"junk")
+    graph = build(tmp_path, memory_bytes=1)
+    assert graph.neighbors("contains", "item", 1).tolist() == [0, 1]
+    assert not list(tmp_path.rglob("spill"))
 
 
 def test_a_folder_without_a_graph_is_refused(tmp_path: Path) -> None:

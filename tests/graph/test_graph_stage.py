@@ -43,6 +43,17 @@ def test_the_stage_writes_a_graph_that_opens(tmp_path: Path) -> None:
     assert not (tmp_path / "graph.partial").exists()
 
 
+def test_the_files_do_not_depend_on_the_bound_of_memory(tmp_path: Path) -> None:
+    write_tables(tmp_path / "tables")
+    files = []
+    for memory_bytes in (1, 10**9):
+        plan = Plan("graph", GraphConfig().model_dump(mode="json"), 3, {"tables": "0" * 64})
+        out = tmp_path / str(memory_bytes)
+        run(GraphConfig(), plan, out, num_threads=1, memory_bytes=memory_bytes, tables=tmp_path / "tables")
+        files.append({path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()})
+    assert files[0] == files[1]
+
+
 def test_missing_tables_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OmnisageError, match="run `omnisage tables` first"):
         run(GraphConfig(), Plan("graph", {}, 0, {}), tmp_path / "graph", num_threads=1, tables=tmp_path / "tables")

@@ -9,6 +9,7 @@ import threading
 import time
 from dataclasses import dataclass
 
+import hypothesis
 import numpy as np
 import pytest
 from hypothesis import given
@@ -36,8 +37,8 @@ class TypedEdges:
             ends = [np.array([edge[i] for edge in edges], np.uint32) for i in (0, 1)]
             weights = np.array([edge[2] for edge in edges], np.float32) if weighted else None
             for start, stop, rows, columns in [(source, target, *ends), (target, source, *ends[::-1])]:
-                sizes = {"num_sources": self.num_entities[start], "num_targets": self.num_entities[stop]}
-                lists = _native.build_csr(rows, columns, weights, is_symmetric=source == target, **sizes)
+                sizes = {"num_rows": self.num_entities[start], "num_columns": self.num_entities[stop]}
+                lists = _native.build_csr([(rows, columns, weights)], is_symmetric=source == target, **sizes)
                 adjacencies.append((f"relation {number}", start, stop, *lists))
                 if source == target:
                     break
@@ -77,14 +78,14 @@ def typed_edges(draw: st.DrawFn) -> TypedEdges:
     return TypedEdges(num_entities, relations)
 
 
-def spread_state(graph: TypedEdges, source: int, eps: float) -> tuple[np.ndarray, np.ndarray]:
-    """[n] estimates and [n] residuals of a push from `source`, numbered through all types."""
+def spread_state(graph: TypedEdges, source: int, eps: float) -> np.ndarray:
+    """[3, n] estimates, residuals and scores of a push from `source`, numbered through all types."""
     source_type = int(np.searchsorted(graph.offsets(), source, side="right")) - 1
     local = source - int(graph.offsets()[source_type])
-    reached, estimates, residuals = graph.native().push_state(source_type, local, restart=RESTART, eps=eps)
-    spread = np.zeros((2, graph.offsets()[-1]), np.float32)
-    spread[:, reached] = estimates, residuals
-    return spread[0], spread[1]
+    reached, *of_reached = graph.native().push_state(source_type, local, restart=RESTART, eps=eps)
+    spread = np.zeros((3, graph.offsets()[-1]), np.float32)
+    spread[:, reached] = of_reached
+    return spread
 
 
 def draw_source(graph: TypedEdges, data: st.DataObject) -> int:
@@ -94,10 +95,11 @@ def draw_source(graph: TypedEdges, data: st.DataObject) -> int:
 @given(typed_edges(), st.sampled_from([0.3, 1e-2, 1e-4]), st.data())
 def test_a_push_keeps_its_invariant_and_its_stopping_rule(graph: TypedEdges, eps: float, data: st.DataObject) -> None:
     source = draw_source(graph, data)
-    estimates, residuals = spread_state(graph, source, eps)
+    estimates, residuals, scores = spread_state(graph, source, eps)
     exact = graph.exact_proximity()
     degrees = graph.dense()[1].sum(axis=1)
     assert estimates.sum() + residuals.sum() == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(scores, estimates + RESTART * residuals, atol=1e-6)
     np.testing.assert_allclose(estimates + residuals @ exact, exact[source], atol=1e-5)
     assert np.all(exact[source] - estimates >= -1e-5)
     assert np.all(residuals[degrees > 0] <= eps * degrees[degrees > 0] * (1 + 1e-6))
@@ -111,10 +113,9 @@ def test_slots_hold_the_best_of_each_type_and_never_the_source(
     take = quotas[: len(graph.num_entities)]
     source_type = int(np.searchsorted(offsets, source, side="right")) - 1
     local = np.array([source - offsets[source_type]], np.uint32)
-    ids, weights, mass = graph.native().forward_push(source_type, local, take, restart=RESTART, eps=eps)
+    ids, weights, mass, _ = graph.native().forward_push(source_type, local, take, restart=RESTART, eps=eps)
 
-    estimates, residuals = spread_state(graph, source, eps)
-    scores = estimates + np.float32(RESTART) * residuals
+    scores = spread_state(graph, source, eps)[2]
     at_source, scores[source] = scores[source], 0
     expected_ids, expected_weights = np.full(sum(take), EMPTY), np.zeros(sum(take), np.float32)
     begin = 0
@@ -127,6 +128,62 @@ def test_slots_hold_the_best_of_each_type_and_never_the_source(
     np.testing.assert_array_equal(ids[0], expected_ids)
     np.testing.assert_array_equal(weights[0], expected_weights)
     assert mass[0] == pytest.approx(expected_weights.sum() / max(1 - at_source, 1e-9), abs=1e-4)
+
+
+@given(typed_edges(), st.sampled_from([0.3, 1e-2]), st.data())
+def test_completion_adds_where_the_residual_left_would_go(graph: TypedEdges, eps: float, data: st.DataObject) -> None:
+    """The twin: one step through the neighbors (lists are short: all of them), then the mean of the whole graph."""
+    source, offsets = draw_source(graph, data), graph.offsets()
+    estimates, residuals, _ = spread_state(graph, source, eps)
+    lists = graph.dense()[0]
+    totals = lists.sum(axis=1)
+    per_weight = np.divide(residuals, totals, out=np.zeros(len(totals)), where=totals > 0)
+    near = np.divide(lists @ per_weight, totals, out=np.zeros(len(totals)), where=totals > 0)
+    mean = residuals.sum() / max(totals.sum(), 1e-9)
+    scores = estimates + RESTART * residuals + (1 - RESTART) * totals * (RESTART * near + (1 - RESTART) * mean)
+    scores[(estimates + residuals == 0) | (np.arange(len(totals)) == source) | (totals[source] == 0)] = 0
+
+    source_type = int(np.searchsorted(offsets, source, side="right")) - 1
+    local = np.array([source - offsets[source_type]], np.uint32)
+    ids, weights, _, _ = graph.native().forward_push(
+        source_type, local, graph.num_entities, restart=RESTART, eps=eps, complete=True
+    )
+    found = np.zeros(len(totals))
+    slot_offsets = np.repeat(offsets[:-1], graph.num_entities)
+    filled = ids[0] != EMPTY
+    found[slot_offsets[filled] + ids[0][filled]] = weights[0][filled]
+    np.testing.assert_allclose(found, scores, rtol=1e-4, atol=1e-6)
+
+
+@given(typed_edges(), st.data())
+def test_a_newcomer_is_pushed_like_an_entity_of_the_graph(graph: TypedEdges, data: st.DataObject) -> None:
+    """The last entity of the last type, taken out of the graph and given by its edges."""
+    last_type, last = len(graph.num_entities) - 1, graph.num_entities[-1] - 1
+    is_last = dict.fromkeys((0, 1), (last_type, last))
+    kept, own = [], []
+    for source, target, edges, weighted in graph.relations:
+        ends = [[(source, a), (target, b)] for a, b, _ in edges]
+        outside = [edge for edge, pair in zip(edges, ends, strict=True) if is_last[0] not in pair]
+        kept.append((source, target, outside, weighted))
+        of_relation: dict[tuple[int, int], float] = {}
+        for (*_, weight), pair in zip(edges, ends, strict=True):
+            if is_last[0] in pair and pair[0] != pair[1]:
+                other = pair[pair[0] == is_last[0]]
+                of_relation[other] = of_relation.get(other, 0.0) + weight if weighted else 1.0
+        own += [
+            (other[0], np.array([other[1]], np.uint32), np.array([weight], np.float32))
+            for other, weight in of_relation.items()
+        ]
+    loops = [e for s, t, es, _ in graph.relations for e in es if (s, e[0]) == (t, e[1]) == (last_type, last)]
+    hypothesis.assume(not loops)
+    take = graph.num_entities
+    found = TypedEdges(take, kept).native().push_newcomer(own, take, restart=RESTART, eps=1e-7)
+    expected = graph.native().forward_push(last_type, np.array([last], np.uint32), take, restart=RESTART, eps=1e-7)
+    for entity_type in range(len(take)):
+        slots = slice(sum(take[:entity_type]), sum(take[: entity_type + 1]))
+        rows = [dict(zip(r[0][0, slots].tolist(), r[1][0, slots].tolist(), strict=True)) for r in (found, expected)]
+        for entity in {*rows[0], *rows[1]} - {EMPTY}:
+            assert rows[0].get(entity, 0) == pytest.approx(rows[1].get(entity, 0), abs=2e-5)
 
 
 @given(typed_edges(), st.randoms(use_true_random=False))
@@ -164,7 +221,7 @@ def test_one_and_many_threads_give_the_same_bytes(eps: float) -> None:
 
 def test_a_hub_has_neighbors_even_if_its_degree_times_eps_exceeds_one() -> None:
     star = TypedEdges([1, 50], [(0, 1, [(0, leaf, 1.0) for leaf in range(50)], False)])
-    ids, weights, _ = star.native().forward_push(0, np.zeros(1, np.uint32), [0, 3], restart=RESTART, eps=0.1)
+    ids, weights, _, _ = star.native().forward_push(0, np.zeros(1, np.uint32), [0, 3], restart=RESTART, eps=0.1)
     assert ids[0].tolist() == [0, 1, 2]
     assert np.all(weights[0] > 0)
 
@@ -175,14 +232,14 @@ def test_weights_may_have_any_scale() -> None:
     for scale in (1e-30, 1.0, 1e30):
         graph = TypedEdges([3], [(0, 0, [(a, b, w * scale) for a, b, w in edges], True)]).native()
         results.append(graph.forward_push(0, np.arange(3, dtype=np.uint32), [2], restart=RESTART, eps=1e-4))
-    for ids, weights, _ in results:
+    for ids, weights, _, _ in results:
         np.testing.assert_array_equal(ids, results[1][0])
         np.testing.assert_allclose(weights, results[1][1], rtol=1e-3)
 
 
 def test_an_isolated_entity_has_no_neighbors() -> None:
     graph = TypedEdges([3], [(0, 0, [(0, 1, 1.0)], False)]).native()
-    ids, weights, mass = graph.forward_push(0, np.array([2], np.uint32), [2], restart=RESTART, eps=1e-4)
+    ids, weights, mass, _ = graph.forward_push(0, np.array([2], np.uint32), [2], restart=RESTART, eps=1e-4)
     assert ids.tolist() == [[EMPTY, EMPTY]]
     assert weights.tolist() == [[0, 0]]
     assert mass.tolist() == [0]
@@ -220,20 +277,3 @@ def test_bad_arguments_are_refused(change: dict, error: type[Exception], message
     good = {"source_type": 0, "sources": np.zeros(1, np.uint32), "take": [1, 1], "restart": 0.5, "eps": 0.1}
     with pytest.raises(error, match=message):
         graph.forward_push(**(good | change))
-
-
-@pytest.mark.parametrize(
-    ("indptr", "indices", "weights", "message"),
-    [
-        ([0, 1], [0], None, "adjacency x: there are 1 lists for 2 entities"),
-        ([0, 1, 2], [0, 2], None, r"adjacency x: indices\[1\] is 2, but that entity type has 2 entities"),
-        ([0, 1, 5], [0, 1], None, "adjacency x: indptr runs from 0 to 5"),
-        ([0, 1, 2], [0, 1], [1.0, np.nan], r"adjacency x: weights\[1\] is nan"),
-        ([], [], None, "indptr is empty"),
-    ],
-)
-def test_damaged_lists_are_refused(indptr: list, indices: list, weights: list | None, message: str) -> None:
-    lists = np.array(indptr, np.uint64), np.array(indices, np.uint32)
-    edge_weights = None if weights is None else np.array(weights, np.float32)
-    with pytest.raises(ValueError, match=message):
-        _native.TypedGraph([2], [("adjacency x", 0, 0, *lists, edge_weights)])

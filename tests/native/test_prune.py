@@ -61,8 +61,8 @@ def test_pruned_lists_equal_a_python_loop(seed: int, alpha: float, min_degree: i
 def test_both_ends_of_an_edge_see_the_same_hash() -> None:
     """With one edge kept per list, the edge with the smallest hash of all stays in both directions."""
     source, target = (ids.astype(np.uint32) for ids in np.divmod(np.arange(400), 20))
-    forward = _native.build_csr(source, target, num_sources=20, num_targets=20)
-    backward = _native.build_csr(target, source, num_sources=20, num_targets=20)
+    forward = _native.build_csr([(source, target, None)], num_rows=20, num_columns=20)
+    backward = _native.build_csr([(target, source, None)], num_rows=20, num_columns=20)
     one = {"degrees": (0.001, 1, 1), "seed": SEED}
     best_targets = _native.prune(*forward, order="row_first", **one)[1]
     best_sources = _native.prune(*backward, order="row_last", **one)[1]

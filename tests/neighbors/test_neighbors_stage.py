@@ -47,7 +47,7 @@ def hashes(folder: Path) -> dict[str, str]:
 def ranked(graph: Graph, item: int, relations: list[str], entity_type: str) -> list[tuple[int, float]]:
     """All entities of a type that a walk from an item finds, nearest first."""
     near = graph.neighborhoods("item", [item], relations=relations, take={entity_type: NUM_ENTITIES[entity_type]})
-    count = int(near.counts[0])
+    count = int(near.counts[0, 0])
     return list(zip(near.ids[0, :count].tolist(), near.weights[0, :count].tolist(), strict=True))
 
 

@@ -1,210 +1,207 @@
 """Builds the graph: edges of each relation to pruned adjacency lists in both directions (OmniSage §3.1, §4.1).
 
-Reads edges in memory, writes the folder described in docs/formats.md under "graph".
+Reads edges in chunks within a bound of memory, writes the folder described in docs/formats.md under "graph".
 """
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from omnisage import _native
-from omnisage.artifact import Plan, begin, commit
+from omnisage.artifact import Plan, begin, commit, discard_partial
 from omnisage.errors import OmnisageError
 from omnisage.graph.artifact import Graph, open_graph
+from omnisage.graph.checksums import seal
+from omnisage.graph.columns import Column, EdgeList, is_weighted, read_chunks
 from omnisage.graph.config import GraphConfig, Prune
-from omnisage.graph.relation import Adjacency
+from omnisage.graph.edges import EdgeChunk, Edges
+from omnisage.graph.ids import IdEncoder, write_ids
+from omnisage.graph.lists import ListsOptions, directions, write_lists
+from omnisage.graph.spool import Spool, spooled_edges
 from omnisage.graph.walk import to_ids
 from omnisage.randomness import derive_seed
 from omnisage.schema import unknown_name
 
-
-@dataclass(frozen=True)
-class Edges:
-    """The edges of one relation, in any order; repeated ones count once, their weights summed."""
-
-    source: str
-    target: str
-    source_ids: NDArray[np.uint32]  # [E]
-    target_ids: NDArray[np.uint32]  # [E]
-    weights: NDArray[np.float32] | None  # [E], finite and above 0
-
-
-@dataclass(frozen=True)
-class _Direction:
-    """A relation seen from one of its entity types."""
-
-    from_type: str
-    order: Literal["row_first", "row_last", "smaller_first"]  # see _native.prune
+_Encode = Callable[[str, Column, str], NDArray[np.uint32]]  # entity type, ids, where they stand
 
 
 def build_graph(
-    relations: Mapping[str, tuple[str, str, ArrayLike, ArrayLike] | tuple[str, str, ArrayLike, ArrayLike, ArrayLike]],
+    relations: Mapping[str, EdgeList],
     *,
-    num_entities: Mapping[str, int],
+    num_entities: Mapping[str, int] | None = None,
     out: str | Path,
     prune: Prune | None = None,
     seed: int = 0,
     num_threads: int = 0,
+    memory_bytes: int = 2_000_000_000,
 ) -> Graph:
-    """Build a graph from edge lists of dense ids, write it to a folder, and open it.
+    """Build a graph from edge lists, write it to a folder, and open it.
 
     Args:
-        relations: name -> (source type, target type, [E] source ids, [E] target ids), and [E] weights if it has any.
-        num_entities: of every entity type; ids are 0 .. N-1.
-        out: the folder; an older graph there is replaced.
+        relations: name -> (source type, target type, [E] source ids, [E] target ids), and [E] weights if it has any;
+            or (source type, target type, chunks), see `omnisage.graph.columns`.
+        num_entities: of every entity type; ids are then 0 .. N-1. None: ids are the user's own, integers, strings or
+            bytes; they are numbered, and `Graph.ids` tells which is which.
+        out: the folder; an older graph there is replaced, and the user's own ids keep the numbers they have in it.
         prune: None keeps every edge.
         seed: chooses which edges pruning keeps.
+        num_threads: 0 uses every core.
+        memory_bytes: what edges may take before they go to files beside the result. Ids and degrees come on top:
+            about 20 bytes per entity, and the length of its own id.
+
+    The files depend on the set of edges, `prune` and `seed`, and on nothing else.
 
     Raises:
         OmnisageError: an unknown type, ids or weights out of range; names the relation and the first wrong place.
 
     Example:
-        graph = build_graph({"contains": ("collection", "item", [0, 0, 1], [0, 1, 1])},
-                            num_entities={"collection": 2, "item": 2}, out="graph")
+        graph = build_graph({"contains": ("collection", "item", ["a", "a", "b"], [70, 71, 71])}, out="graph")
+        graph.ids("item").external[0].as_py()  # 70
     """
-    edges = {name: _to_edges(name, values, num_entities) for name, values in relations.items()}
-    config = GraphConfig(prune=prune).model_dump(mode="json")
-    inputs = {name: _sha256(relation) for name, relation in edges.items()}
-    plan = Plan("graph", config | {"num_entities": dict(num_entities)}, seed, inputs)
-    partial = begin(Path(out), plan)
-    commit(Path(out), write_graph(partial, edges, num_entities, prune=prune, seed=seed, num_threads=num_threads))
+    out = Path(out)
+    config = GraphConfig(prune=prune).model_dump(mode="json", include={"prune"})
+    plan = Plan("graph", config | {"num_entities": None if num_entities is None else dict(num_entities)}, seed, {})
+    for name, values in relations.items():
+        _check_relation(name, values, num_entities)
+    known = _known_ids(out) if num_entities is None else {}
+    discard_partial(out)
+    partial = begin(out, plan)
+    spool = Spool(partial / "spill", memory_bytes // 2)
+    options = ListsOptions(prune, seed, num_threads, memory_bytes - memory_bytes // 2)
+    try:
+        if num_entities is None:
+            counts = _write_numbered(partial, spool, relations, known, options)
+        else:
+            edges = _spool(spool, relations, _checker(num_entities))
+            counts = write_graph(partial, edges, num_entities, options)
+    except BaseException:
+        discard_partial(out)
+        raise
+    spool.clear()
+    commit(out, seal(partial, counts))
     return open_graph(out)
 
 
 def write_graph(
-    folder: Path,
-    relations: Mapping[str, Edges],
-    num_entities: Mapping[str, int],
-    *,
-    prune: Prune | None,
-    seed: int,
-    num_threads: int,
+    folder: Path, relations: Mapping[str, Edges], num_entities: Mapping[str, int], options: ListsOptions
 ) -> dict[str, Any]:
     """Write adjacency lists and degrees.
 
     Returns:
         The counts of docs/formats.md.
     """
-    before = {entity_type: np.zeros(count, dtype=np.uint64) for entity_type, count in num_entities.items()}
-    after = {entity_type: np.zeros(count, dtype=np.uint64) for entity_type, count in num_entities.items()}
+    before = {entity_type: np.zeros(count, np.uint32) for entity_type, count in num_entities.items()}
+    after = {entity_type: np.zeros(count, np.uint32) for entity_type, count in num_entities.items()}
     counts: dict[str, Any] = {}
     for name, edges in relations.items():
+        listed: dict[str, int] = {}
         kept: dict[str, int] = {}
         num_edges = 0
-        for direction in _directions(edges):
-            lists = _build_lists(name, edges, direction, num_entities, num_threads)
-            num_edges = _num_edges(edges, lists)
-            before[direction.from_type] += np.diff(lists.indptr)
-            if prune is not None:
-                lists = _prune(lists, prune, derive_seed(seed, "prune", name), direction, num_threads)
-            after[direction.from_type] += np.diff(lists.indptr)
-            kept[direction.from_type] = len(lists.indices)
-            _save_lists(folder / "adjacency" / name / direction.from_type, lists)
-        counts[name] = {"source": edges.source, "target": edges.target, "edges": num_edges, "kept": kept}
+        for direction in directions(edges):
+            start = direction.from_type
+            written = write_lists(
+                folder / "adjacency" / name / start,
+                edges,
+                direction,
+                (num_entities[start], num_entities[direction.to_type]),
+                replace(options, seed=derive_seed(options.seed, "prune", name)),
+            )
+            before[start] += written.before
+            after[start] += written.after
+            listed[start] = int(written.before.sum(dtype=np.uint64))
+            kept[start] = int(written.after.sum(dtype=np.uint64))
+            # In a relation of a type with itself every edge but a self-loop stands in two lists.
+            num_edges = (listed[start] + written.num_loops) // 2 if direction.is_symmetric else listed[start]
+        counts[name] = {
+            "source": edges.source,
+            "target": edges.target,
+            "weighted": edges.is_weighted,
+            "edges": num_edges,
+            "listed": listed,
+            "kept": kept,
+        }
     (folder / "degree").mkdir(exist_ok=True)
     for entity_type, degrees in before.items():
-        np.save(folder / "degree" / f"{entity_type}.npy", degrees.astype(np.uint32))
+        np.save(folder / "degree" / f"{entity_type}.npy", degrees)
     degrees = {name: {"before": _histogram(before[name]), "after": _histogram(after[name])} for name in num_entities}
     return {"relations": counts, "degrees": degrees}
 
 
-def _directions(edges: Edges) -> list[_Direction]:
-    if edges.source == edges.target:
-        return [_Direction(edges.source, "smaller_first")]
-    return [_Direction(edges.source, "row_first"), _Direction(edges.target, "row_last")]
+def _write_numbered(
+    folder: Path, spool: Spool, relations: Mapping[str, EdgeList], known: Mapping[str, Any], options: ListsOptions
+) -> dict[str, Any]:
+    """Number the user's own ids, then write them and the graph."""
+    types = sorted({end for values in relations.values() for end in values[:2]} | set(known))
+    encoders = {name: IdEncoder(name, known.get(name), options.num_threads) for name in types}
+    edges = _spool(spool, relations, lambda entity_type, ids, where: encoders[entity_type].add(ids, where))
+    num_entities: dict[str, int] = {}
+    ranks: dict[str, NDArray[np.uint32]] = {}
+    for entity_type in types:
+        external, ranks[entity_type] = encoders.pop(entity_type).finish()
+        write_ids(folder / "ids" / f"{entity_type}.parquet", external)
+        num_entities[entity_type] = len(external)
+    for name, of_relation in edges.items():
+        spool.relabel(name, ranks[of_relation.source], ranks[of_relation.target])
+    counts = write_graph(folder, edges, num_entities, options)
+    counts["ids"] = {}
+    for entity_type, count in num_entities.items():
+        num_known = len(known.get(entity_type, ()))
+        degrees = np.load(folder / "degree" / f"{entity_type}.npy", mmap_mode="r")
+        retired = int(np.count_nonzero(degrees[:num_known] == 0))
+        counts["ids"][entity_type] = {"known": num_known, "new": count - num_known, "retired": retired}
+    return counts
 
 
-def _build_lists(
-    name: str, edges: Edges, direction: _Direction, num_entities: Mapping[str, int], num_threads: int
-) -> Adjacency:
-    ends = [(edges.source_ids, num_entities[edges.source]), (edges.target_ids, num_entities[edges.target])]
-    if direction.order == "row_last":
-        ends.reverse()
-    (rows, num_rows), (columns, num_columns) = ends
-    try:
-        return Adjacency(
-            *_native.build_csr(
-                rows,
-                columns,
-                edges.weights,
-                num_sources=num_rows,
-                num_targets=num_columns,
-                is_symmetric=direction.order == "smaller_first",
-                num_threads=num_threads,
+def _spool(spool: Spool, relations: Mapping[str, EdgeList], encode: _Encode) -> dict[str, Edges]:
+    """Read every relation once, its ids encoded, into the spool."""
+    edges: dict[str, Edges] = {}
+    for name, values in relations.items():
+        source, target = values[:2]
+        weighted = is_weighted(values)
+        for chunk in read_chunks(name, values):
+            weighted = chunk.weights is not None
+            where = f"relation '{name}'" + (f" from row {chunk.first_row} on" if chunk.first_row else "")
+            source_ids = encode(source, chunk.source_ids, f"{where}: source")
+            target_ids = encode(target, chunk.target_ids, f"{where}: target")
+            spool.append(name, EdgeChunk(source_ids, target_ids, chunk.weights))
+        edges[name] = spooled_edges(spool, name, source, target, is_weighted=bool(weighted))
+    return edges
+
+
+def _checker(num_entities: Mapping[str, int]) -> _Encode:
+    return lambda entity_type, ids, where: to_ids(ids, f"{where} ids", num_entities[entity_type])
+
+
+def _check_relation(name: str, values: EdgeList, num_entities: Mapping[str, int] | None) -> None:
+    if not 3 <= len(values) <= 5:
+        raise OmnisageError(
+            f"relation '{name}' is a tuple of {len(values)}; give source type, target type, source ids, target ids and "
+            "perhaps weights, or source type, target type and chunks"
+        )
+    for what, word in (("relation", name), ("source type", values[0]), ("target type", values[1])):
+        if not word or word.startswith(".") or "/" in word or "\\" in word:
+            raise OmnisageError(
+                f"relation '{name}': {what} '{word}' cannot name a folder; leave out / \\ and leading ."
             )
-        )
-    except (IndexError, ValueError, TypeError) as error:
-        raise OmnisageError(f"relation '{name}': {error}") from error
+    for entity_type in values[:2]:
+        if num_entities is not None and entity_type not in num_entities:
+            message = unknown_name("entity type", entity_type, list(num_entities))
+            raise OmnisageError(f"relation '{name}': {message}; name it in num_entities")
 
 
-def _prune(lists: Adjacency, prune: Prune, seed: int, direction: _Direction, num_threads: int) -> Adjacency:
-    return Adjacency(
-        *_native.prune(
-            lists.indptr,
-            lists.indices,
-            lists.weights,
-            degrees=(prune.alpha, prune.min_degree, prune.max_degree),
-            seed=seed,
-            order=direction.order,
-            num_threads=num_threads,
-        )
-    )
+def _known_ids(out: Path) -> dict[str, Any]:
+    """The ids that an earlier graph in this folder has numbered, by entity type."""
+    if not (out / "manifest.json").exists():
+        return {}
+    graph = open_graph(out)
+    return {entity_type: graph.ids(entity_type).external for entity_type in graph.manifest.counts.get("ids", {})}
 
 
-def _num_edges(edges: Edges, lists: Adjacency) -> int:
-    """Distinct edges: in a relation of a type with itself every edge but a self-loop stands in two lists."""
-    if edges.source != edges.target:
-        return len(lists.indices)
-    degrees = np.diff(lists.indptr).astype(np.int64)
-    rows = np.repeat(np.arange(len(degrees), dtype=np.uint32), degrees)
-    return (len(lists.indices) + int(np.count_nonzero(rows == lists.indices))) // 2
-
-
-def _save_lists(folder: Path, lists: Adjacency) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "indptr.npy", lists.indptr)
-    np.save(folder / "indices.npy", lists.indices)
-    if lists.weights is not None:
-        np.save(folder / "weights.npy", lists.weights)
-
-
-def _histogram(degrees: NDArray[np.uint64]) -> dict[str, list[int]]:
+def _histogram(degrees: NDArray[np.uint32]) -> dict[str, list[int]]:
     """How many entities have degree 0, 1, 2-3, 4-7, ...; `bounds` holds the smallest degree of each bar."""
     bars = np.bincount(np.frexp(degrees.astype(np.float64))[1], minlength=1)  # frexp: the number of bits
     bounds = [0, *(1 << bit for bit in range(len(bars) - 1))]
     return {"bounds": bounds, "counts": bars.tolist()}
-
-
-def _to_edges(
-    name: str,
-    values: tuple[str, str, ArrayLike, ArrayLike] | tuple[str, str, ArrayLike, ArrayLike, ArrayLike],
-    num_entities: Mapping[str, int],
-) -> Edges:
-    source, target, source_values, target_values, *weight_values = values
-    for entity_type in (source, target):
-        if entity_type not in num_entities:
-            message = unknown_name("entity type", entity_type, list(num_entities))
-            raise OmnisageError(f"relation '{name}': {message}; name it in num_entities")
-    source_ids = to_ids(source_values, f"relation '{name}': source ids", num_entities[source])
-    target_ids = to_ids(target_values, f"relation '{name}': target ids", num_entities[target])
-    weights = np.ascontiguousarray(weight_values[0], dtype=np.float32) if weight_values else None
-    for what, other in (("target ids", target_ids), ("weights", weights)):
-        if other is not None and other.shape != source_ids.shape:
-            raise OmnisageError(
-                f"relation '{name}': there are {len(source_ids)} source ids and {list(other.shape)} {what}; "
-                "give one per edge"
-            )
-    return Edges(source, target, source_ids, target_ids, weights)
-
-
-def _sha256(edges: Edges) -> str:
-    digest = hashlib.sha256(f"{edges.source}\x1f{edges.target}".encode())
-    for values in (edges.source_ids, edges.target_ids, edges.weights):
-        if values is not None:
-            digest.update(values.data)
-    return digest.hexdigest()

@@ -1,10 +1,12 @@
 """One relation of the graph: the lists of neighbors, seen from each of its two entity types."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from omnisage.errors import OmnisageError
 
 
 @dataclass(frozen=True)
@@ -23,15 +25,46 @@ class Relation:
     source: str
     target: str
     adjacency: dict[str, Adjacency]
+    # Edges added since the graph was opened, none of which `adjacency` has; see overlay.py.
+    added: dict[str, Adjacency] = field(default_factory=dict[str, Adjacency])
 
     @property
     def types(self) -> tuple[str, ...]:
         """The entity types at its ends, each once."""
         return tuple(dict.fromkeys((self.source, self.target)))
 
+    @property
+    def is_weighted(self) -> bool:
+        """Whether its edges have weights."""
+        return any(lists.weights is not None for lists in self.adjacency.values())
+
     def other_end(self, entity_type: str) -> str:
         """The type of the neighbors of entities of this type."""
         return self.target if entity_type == self.source else self.source
+
+    def layers(self, entity_type: str) -> list[Adjacency]:
+        """What the lists of this type are made of: list i is that of the first, then of the second if there is one.
+
+        Entities behind the last list of a layer have no edges there.
+        """
+        return [layers[entity_type] for layers in (self.adjacency, self.added) if entity_type in layers]
+
+
+def list_of(lists: Adjacency, entity: int) -> NDArray[np.uint32]:
+    """The neighbors of one entity; none if it is behind the last list.
+
+    Raises:
+        OmnisageError: the lists are damaged there.
+    """
+    if entity + 1 >= len(lists.indptr):
+        return lists.indices[:0]
+    begin, end = int(lists.indptr[entity]), int(lists.indptr[entity + 1])
+    if not begin <= end <= len(lists.indices):
+        raise OmnisageError(
+            f"the graph is damaged: the list of entity {entity} runs from {begin} to {end} of {len(lists.indices)} "
+            "entries; build it again"
+        )
+    return lists.indices[begin:end]
 
 
 def reachable_types(relations: Iterable[Relation], start: str) -> list[str]:

@@ -12,9 +12,10 @@ def degree_section(counts: dict[str, Any]) -> Section:
         counts: of the graph's manifest.
     """
     rows = [
-        [escape(name), escape(entity_type), f"{relation['edges']:,}", f"{kept:,}"]
+        [escape(name), escape(entity_type), f"{listed:,}", f"{kept:,}", f"{kept / max(listed, 1):.1%}"]
         for name, relation in counts["relations"].items()
-        for entity_type, kept in relation["kept"].items()
+        for entity_type, listed in relation["listed"].items()
+        for kept in [relation["kept"][entity_type]]
     ]
     body = paragraph(
         "Entities by their number of edges, over all relations, before and after pruning. A bar reaches from its "
@@ -23,7 +24,7 @@ def degree_section(counts: dict[str, Any]) -> Section:
     body += grid([_histogram(entity_type, both) for entity_type, both in counts["degrees"].items()])
     if rows:
         body += "<h3>Edges kept in the lists of each type</h3>"
-        body += table(["relation", "lists of", "edges", "kept"], rows, num_text_columns=2)
+        body += table(["relation", "lists of", "before pruning", "kept", "share"], rows, num_text_columns=2)
     return Section("graph", "Graph", body)
 
 

@@ -1,0 +1,48 @@
+#include "partition.hpp"
+
+#include <cmath>
+#include <stdexcept>
+#include <string>
+
+namespace omnisage {
+namespace {
+
+[[noreturn]] void refuse_id(const char* name, std::size_t at, std::uint32_t id, std::size_t first, std::size_t count) {
+  throw std::out_of_range(std::string(name) + "[" + std::to_string(at) + "] is " + std::to_string(id) +
+                          "; it must be at least " + std::to_string(first) + " and below " +
+                          std::to_string(first + count));
+}
+
+}  // namespace
+
+void check_edge(const Edges& edges, const EdgeChunk& chunk, std::size_t at) {
+  const std::uint32_t row = chunk.rows[at];
+  const std::uint32_t column = chunk.columns[at];
+  if (row < edges.first_row || row - edges.first_row >= edges.num_rows) {
+    refuse_id("rows", at, row, edges.first_row, edges.num_rows);
+  }
+  if (column >= edges.num_columns) refuse_id("columns", at, column, 0, edges.num_columns);
+  if (chunk.weights.empty() || (std::isfinite(chunk.weights[at]) && chunk.weights[at] > 0)) return;
+  throw std::invalid_argument("weights[" + std::to_string(at) + "] is " + std::to_string(chunk.weights[at]) +
+                              "; weights must be finite and above 0");
+}
+
+Partition partition(const Edges& edges, std::span<const std::uint64_t> bounds, const Workers& workers) {
+  const auto range_of = [&](std::uint32_t row) {
+    return static_cast<std::size_t>(std::upper_bound(bounds.begin() + 1, bounds.end() - 1, row) - bounds.begin() - 1);
+  };
+  const Groups groups = group_edges(edges, bounds.size() - 1, range_of, workers);
+  Partition parts;
+  const std::size_t total = groups.starts.back();
+  parts.starts.assign(groups.starts.begin(), groups.starts.end());
+  parts.rows.resize(total);
+  parts.columns.resize(total);
+  for (std::size_t at = 0; at < total; ++at) {
+    parts.rows[at] = static_cast<std::uint32_t>(groups.entries[at] >> 32);
+    parts.columns[at] = static_cast<std::uint32_t>(groups.entries[at]);
+  }
+  if (groups.weights) parts.weights.assign(groups.weights.get(), groups.weights.get() + total);
+  return parts;
+}
+
+}  // namespace omnisage
