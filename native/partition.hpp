@@ -21,11 +21,13 @@ struct EdgeChunk {
 
 struct Edges {
   std::span<const EdgeChunk> chunks;
-  std::size_t first_row;  // rows are first_row .. first_row + num_rows - 1
   std::size_t num_rows;
   std::size_t num_columns;
   bool is_symmetric;  // rows and columns are of one type: every edge also enters its column's list
+  std::size_t first_row;
+  std::size_t last_row;  // entries of rows outside first_row .. last_row - 1 are left out
 
+  bool wants(std::uint32_t row) const { return row >= first_row && row < last_row; }
   bool is_weighted() const { return !chunks.empty() && !chunks.front().weights.empty(); }
 };
 
@@ -42,14 +44,14 @@ struct Groups {
 // not above 0, naming chunk and place.
 void check_edge(const Edges& edges, const EdgeChunk& chunk, std::size_t at);
 
-// Calls visit(place in the chunk, row, column) for every list entry that edges begin .. end - 1 make.
+// Calls visit(place in the chunk, row, column) for every wanted list entry that edges begin .. end - 1 make.
 template <typename Visit>
 void for_each_entry(const Edges& edges, const EdgeChunk& chunk, std::size_t begin, std::size_t end, Visit&& visit) {
   for (std::size_t at = begin; at < end; ++at) {
     const std::uint32_t row = chunk.rows[at];
     const std::uint32_t column = chunk.columns[at];
-    visit(at, row, column);
-    if (edges.is_symmetric && row != column) visit(at, column, row);
+    if (edges.wants(row)) visit(at, row, column);
+    if (edges.is_symmetric && row != column && edges.wants(column)) visit(at, column, row);
   }
 }
 
