@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -40,9 +41,16 @@ struct Groups {
   std::size_t size() const { return starts.size() - 1; }
 };
 
+// Throws what is wrong with an edge.
+[[noreturn]] void refuse_edge(const Edges& edges, const EdgeChunk& chunk, std::size_t at);
+
 // Throws std::out_of_range at an id that is too large and std::invalid_argument at a weight that is not finite or
-// not above 0, naming chunk and place.
-void check_edge(const Edges& edges, const EdgeChunk& chunk, std::size_t at);
+// not above 0, naming the place in the chunk.
+inline void check_edge(const Edges& edges, const EdgeChunk& chunk, std::size_t at) {
+  const bool is_good = chunk.rows[at] < edges.num_rows && chunk.columns[at] < edges.num_columns &&
+                       (chunk.weights.empty() || (std::isfinite(chunk.weights[at]) && chunk.weights[at] > 0));
+  if (!is_good) refuse_edge(edges, chunk, at);
+}
 
 // Calls visit(place in the chunk, row, column) for every wanted list entry that edges begin .. end - 1 make.
 template <typename Visit>
