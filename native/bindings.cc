@@ -3,6 +3,7 @@
 // Signatures and meaning for Python readers: src/omnisage/_native.pyi.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
@@ -14,6 +15,7 @@
 #include <mutex>
 #include <numeric>
 #include <tuple>
+#include <utility>
 
 #include "arrays.hpp"
 #include "best.hpp"
@@ -118,12 +120,15 @@ std::vector<EdgeChunk> view_chunks(const std::vector<ChunkArrays>& arrays) {
 constexpr std::uint64_t kMaxRows = std::uint64_t{1} << 32;
 
 Lists bind_build_csr(const std::vector<ChunkArrays>& arrays, std::uint64_t num_rows, std::uint64_t num_columns,
-                     std::uint64_t first_row, bool is_symmetric, int num_threads) {
+                     const std::optional<std::pair<std::uint64_t, std::uint64_t>>& row_range, bool is_symmetric,
+                     int num_threads) {
   const std::vector<EdgeChunk> chunks = view_chunks(arrays);
-  require(num_rows <= kMaxRows && first_row <= kMaxRows, "num_rows and first_row must be at most 2^32");
-  require(!is_symmetric || (first_row == 0 && num_rows == num_columns),
-          "a symmetric relation needs first_row == 0 and num_rows == num_columns");
-  const Edges edges{chunks, first_row, num_rows, num_columns, is_symmetric};
+  const auto [first, last] = row_range.value_or(std::pair{std::uint64_t{0}, num_rows});
+  require(num_rows <= kMaxRows, "num_rows is " + std::to_string(num_rows) + "; it must be at most 2^32");
+  require(first <= last && last <= num_rows, "row_range is (" + std::to_string(first) + ", " + std::to_string(last) +
+                                                 "); it must rise within 0 .. " + std::to_string(num_rows));
+  require(!is_symmetric || num_rows == num_columns, "a symmetric relation needs num_rows == num_columns");
+  const Edges edges{chunks, num_rows, num_columns, is_symmetric, first, last};
   Csr csr = without_gil(num_threads, [&](const Workers& workers) { return build_csr(edges, workers); });
   return to_lists(std::move(csr), !arrays.empty() && std::get<2>(arrays.front()).has_value());
 }
@@ -135,9 +140,8 @@ bind_partition(const ChunkArrays& arrays, const AnyArray& bounds, std::uint64_t 
   const auto ends = view<std::uint64_t>(bounds, "bounds");
   require(ends.size() >= 2 && std::is_sorted(ends.begin(), ends.end()) && ends.back() <= kMaxRows,
           "bounds must hold at least two numbers that rise to at most 2^32");
-  const Edges edges{chunks, ends.front(), ends.back() - ends.front(), num_columns, is_symmetric};
-  require(!is_symmetric || (ends.front() == 0 && ends.back() == num_columns),
-          "a symmetric relation needs bounds from 0 to num_columns");
+  const Edges edges{chunks, ends.back(), num_columns, is_symmetric, ends.front(), ends.back()};
+  require(!is_symmetric || ends.back() == num_columns, "a symmetric relation needs bounds up to num_columns");
   Partition parts = without_gil(num_threads, [&](const Workers& workers) { return partition(edges, ends, workers); });
   std::optional<Owned<float>> weights;
   if (std::get<2>(arrays)) weights = to_numpy(std::move(parts.weights));
@@ -444,8 +448,8 @@ NB_MODULE(_native, module) {
   module.def("ngram_hashes", &bind_ngram_hashes, "data"_a, "offsets"_a, nb::kw_only(), "num_threads"_a = 0);
   module.def("topk", &bind_topk, "scores"_a, "k"_a, nb::kw_only(), "num_threads"_a = 0);
   module.def("gather", &bind_gather, "rows"_a, "ids"_a, nb::kw_only(), "num_threads"_a = 0);
-  module.def("build_csr", &bind_build_csr, "chunks"_a, nb::kw_only(), "num_rows"_a, "num_columns"_a, "first_row"_a = 0,
-             "is_symmetric"_a = false, "num_threads"_a = 0);
+  module.def("build_csr", &bind_build_csr, "chunks"_a, nb::kw_only(), "num_rows"_a, "num_columns"_a,
+             "row_range"_a.none() = nb::none(), "is_symmetric"_a = false, "num_threads"_a = 0);
   module.def("partition", &bind_partition, "chunk"_a, nb::kw_only(), "bounds"_a, "num_columns"_a,
              "is_symmetric"_a = false, "num_threads"_a = 0);
   nb::class_<BoundIntegerIds>(module, "IntegerIds")

@@ -139,7 +139,7 @@ int group_shift(const Edges& edges) {
   for (const EdgeChunk& chunk : edges.chunks) num_entries += chunk.rows.size();
   const std::size_t num_groups = std::clamp<std::size_t>(num_entries / kEntriesPerGroup, 1, kMaxGroups);
   int shift = 0;
-  while ((edges.num_rows >> shift) >= num_groups) ++shift;
+  while (((edges.last_row - edges.first_row) >> shift) >= num_groups) ++shift;
   return shift;
 }
 
@@ -147,20 +147,21 @@ int group_shift(const Edges& edges) {
 
 Csr build_csr(const Edges& edges, const Workers& workers) {
   const int shift = group_shift(edges);
+  const std::size_t num_rows = edges.last_row - edges.first_row;
   const auto group_of = [&](std::uint32_t row) { return (row - edges.first_row) >> shift; };
-  Groups groups = group_edges(edges, (edges.num_rows >> shift) + 1, group_of, workers);
+  Groups groups = group_edges(edges, (num_rows >> shift) + 1, group_of, workers);
 
   Csr csr;
-  csr.indptr.assign(edges.num_rows + 1, 0);
+  csr.indptr.assign(num_rows + 1, 0);
   csr.indices.resize(groups.starts.back());
   csr.weights.resize(groups.weights ? groups.starts.back() : 0);
   std::vector<std::size_t> kept(groups.size());
   std::vector<Scratch> scratch(workers.count());
   parallel_for(groups.size(), 1, workers, [&](std::size_t thread, std::size_t group, std::size_t) {
     const std::size_t first = group << shift;
-    const std::size_t num_rows = std::min(edges.num_rows, (group + 1) << shift) - first;
-    sort_group(groups, group, edges, edges.first_row + first, num_rows, scratch[thread]);
-    kept[group] = write_lists(groups.starts[group], {csr.indptr.data() + first + 1, num_rows}, csr, scratch[thread]);
+    const std::size_t count = std::min(num_rows, (group + 1) << shift) - first;
+    sort_group(groups, group, edges, edges.first_row + first, count, scratch[thread]);
+    kept[group] = write_lists(groups.starts[group], {csr.indptr.data() + first + 1, count}, csr, scratch[thread]);
   });
   std::partial_sum(csr.indptr.begin(), csr.indptr.end(), csr.indptr.begin());
   groups.entries.reset();

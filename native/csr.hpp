@@ -27,7 +27,7 @@ struct CsrView {
   std::size_t degree(std::size_t row) const { return indptr[row + 1] - indptr[row]; }
 };
 
-// Builds the lists of rows first_row .. first_row + num_rows - 1. Repeated edges become one, their weights summed; a
+// Builds the lists of rows first_row .. last_row - 1. Repeated edges become one, their weights summed; a
 // symmetric self-loop counts once.
 //
 // Entries are grouped by runs of rows that fit into the cache (partition.hpp), then each group is radix-sorted by
@@ -35,7 +35,7 @@ struct CsrView {
 // chunks, or on the threads. O(edges) time; beside the edges 12 bytes (weighted: 20) per entry and 8 per row. Throws as
 // check_edge does.
 //
-// Example: rows {1, 0, 1}, columns {2, 0, 2}, first_row 0, 2 rows, 3 columns: indptr {0, 1, 2}, indices {0, 2}.
+// Example: rows {1, 0, 1}, columns {2, 0, 2}, 2 rows, all of them wanted, 3 columns: indptr {0, 1, 2}, indices {0, 2}.
 Csr build_csr(const Edges& edges, const Workers& workers);
 
 // Throws std::invalid_argument unless indptr rises from 0 to indices.size() and weights are finite and above

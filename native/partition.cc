@@ -1,28 +1,22 @@
 #include "partition.hpp"
 
-#include <cmath>
 #include <stdexcept>
 #include <string>
 
 namespace omnisage {
 namespace {
 
-[[noreturn]] void refuse_id(const char* name, std::size_t at, std::uint32_t id, std::size_t first, std::size_t count) {
+void require_below(const char* name, std::size_t at, std::uint32_t id, std::size_t count) {
+  if (id < count) return;
   throw std::out_of_range(std::string(name) + "[" + std::to_string(at) + "] is " + std::to_string(id) +
-                          "; it must be at least " + std::to_string(first) + " and below " +
-                          std::to_string(first + count));
+                          "; it must be below " + std::to_string(count));
 }
 
 }  // namespace
 
-void check_edge(const Edges& edges, const EdgeChunk& chunk, std::size_t at) {
-  const std::uint32_t row = chunk.rows[at];
-  const std::uint32_t column = chunk.columns[at];
-  if (row < edges.first_row || row - edges.first_row >= edges.num_rows) {
-    refuse_id("rows", at, row, edges.first_row, edges.num_rows);
-  }
-  if (column >= edges.num_columns) refuse_id("columns", at, column, 0, edges.num_columns);
-  if (chunk.weights.empty() || (std::isfinite(chunk.weights[at]) && chunk.weights[at] > 0)) return;
+void refuse_edge(const Edges& edges, const EdgeChunk& chunk, std::size_t at) {
+  require_below("rows", at, chunk.rows[at], edges.num_rows);
+  require_below("columns", at, chunk.columns[at], edges.num_columns);
   throw std::invalid_argument("weights[" + std::to_string(at) + "] is " + std::to_string(chunk.weights[at]) +
                               "; weights must be finite and above 0");
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -21,11 +22,13 @@ struct EdgeChunk {
 
 struct Edges {
   std::span<const EdgeChunk> chunks;
-  std::size_t first_row;  // rows are first_row .. first_row + num_rows - 1
   std::size_t num_rows;
   std::size_t num_columns;
   bool is_symmetric;  // rows and columns are of one type: every edge also enters its column's list
+  std::size_t first_row;
+  std::size_t last_row;  // entries of rows outside first_row .. last_row - 1 are left out
 
+  bool wants(std::uint32_t row) const { return row >= first_row && row < last_row; }
   bool is_weighted() const { return !chunks.empty() && !chunks.front().weights.empty(); }
 };
 
@@ -38,18 +41,25 @@ struct Groups {
   std::size_t size() const { return starts.size() - 1; }
 };
 
-// Throws std::out_of_range at an id that is too large and std::invalid_argument at a weight that is not finite or
-// not above 0, naming chunk and place.
-void check_edge(const Edges& edges, const EdgeChunk& chunk, std::size_t at);
+// Throws what is wrong with an edge.
+[[noreturn]] void refuse_edge(const Edges& edges, const EdgeChunk& chunk, std::size_t at);
 
-// Calls visit(place in the chunk, row, column) for every list entry that edges begin .. end - 1 make.
+// Throws std::out_of_range at an id that is too large and std::invalid_argument at a weight that is not finite or
+// not above 0, naming the place in the chunk.
+inline void check_edge(const Edges& edges, const EdgeChunk& chunk, std::size_t at) {
+  const bool is_good = chunk.rows[at] < edges.num_rows && chunk.columns[at] < edges.num_columns &&
+                       (chunk.weights.empty() || (std::isfinite(chunk.weights[at]) && chunk.weights[at] > 0));
+  if (!is_good) refuse_edge(edges, chunk, at);
+}
+
+// Calls visit(place in the chunk, row, column) for every wanted list entry that edges begin .. end - 1 make.
 template <typename Visit>
 void for_each_entry(const Edges& edges, const EdgeChunk& chunk, std::size_t begin, std::size_t end, Visit&& visit) {
   for (std::size_t at = begin; at < end; ++at) {
     const std::uint32_t row = chunk.rows[at];
     const std::uint32_t column = chunk.columns[at];
-    visit(at, row, column);
-    if (edges.is_symmetric && row != column) visit(at, column, row);
+    if (edges.wants(row)) visit(at, row, column);
+    if (edges.is_symmetric && row != column && edges.wants(column)) visit(at, column, row);
   }
 }
 

@@ -58,7 +58,7 @@ Csr make_lists(std::size_t num_rows, std::size_t num_columns, bool is_symmetric,
   const auto target = random_ids(300'000, static_cast<std::uint32_t>(num_columns), 2);
   const std::vector<float> weights(source.size(), 0.5f);
   const std::vector<EdgeChunk> chunks{{source, target, weights}};
-  return build_csr({chunks, 0, num_rows, num_columns, is_symmetric}, workers);
+  return build_csr({chunks, num_rows, num_columns, is_symmetric, 0, num_rows}, workers);
 }
 
 CsrView view(const Csr& csr) { return {csr.indptr, csr.indices, csr.weights}; }
@@ -107,9 +107,9 @@ void test_partition() {
   const auto target = random_ids(300'000, 500, 2);
   const std::vector<float> weights(source.size(), 0.5f);
   const std::vector<EdgeChunk> chunks{{source, target, weights}};
-  const Csr whole = build_csr({chunks, 0, 3000, 500, false}, kFour);
+  const Csr whole = build_csr({chunks, 3000, 500, false, 0, 3000}, kFour);
   const std::vector<std::uint64_t> bounds{0, 10, 10, 900, 3000};
-  const Partition parts = partition({chunks, 0, 3000, 500, false}, bounds, kFour);
+  const Partition parts = partition({chunks, 3000, 500, false, 0, 3000}, bounds, kFour);
   std::vector<std::uint32_t> indices;
   std::vector<float> sums;
   for (std::size_t range = 0; range + 1 < bounds.size(); ++range) {
@@ -118,13 +118,16 @@ void test_partition() {
     const std::vector<EdgeChunk> of_range{{std::span(parts.rows).subspan(begin, count),
                                            std::span(parts.columns).subspan(begin, count),
                                            std::span(parts.weights).subspan(begin, count)}};
-    const Csr lists = build_csr({of_range, bounds[range], bounds[range + 1] - bounds[range], 500, false}, kFour);
+    const Csr lists = build_csr({of_range, 3000, 500, false, bounds[range], bounds[range + 1]}, kFour);
+    const Csr again = build_csr({chunks, 3000, 500, false, bounds[range], bounds[range + 1]}, kFour);
+    expect(lists.indptr == again.indptr && lists.indices == again.indices, "rows outside the range are left out");
     indices.insert(indices.end(), lists.indices.begin(), lists.indices.end());
     sums.insert(sums.end(), lists.weights.begin(), lists.weights.end());
   }
   expect(indices == whole.indices && sums == whole.weights, "ranges of rows built by themselves");
   const std::vector<std::uint64_t> few{0, 10};
-  expect_throws<std::out_of_range>([&] { partition({chunks, 0, 10, 500, false}, few, kFour); }, "a row out of range");
+  expect_throws<std::out_of_range>([&] { partition({chunks, 10, 500, false, 0, 10}, few, kFour); },
+                                   "a row out of range");
 }
 
 void test_ids() {

@@ -61,14 +61,15 @@ def build_csr(
     *,
     num_rows: int,
     num_columns: int,
-    first_row: int = 0,
+    row_range: tuple[int, int] | None = None,
     is_symmetric: bool = False,
     num_threads: int = 0,
 ) -> _Lists:
-    """Adjacency lists of rows first_row .. first_row + num_rows - 1: distinct, rising, repeated weights summed.
+    """Adjacency lists of rows: distinct, rising, weights of repeated edges summed.
 
     Args:
         chunks: edges in any order; weights finite and above 0, in all chunks or in none.
+        row_range: first and last + 1 of the rows whose lists are built; entries of others are left out.
         is_symmetric: rows and columns are of one type, so every edge also enters its column's list.
     """
 
@@ -81,6 +82,8 @@ def partition(
     num_threads: int = 0,
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.float32] | None]:
     """List entries grouped by range of rows: range r has the rows `bounds[r]` .. `bounds[r + 1] - 1`.
+
+    Rows below `bounds[0]` are left out; those from `bounds[-1]` on are refused.
 
     Returns:
         `starts` [ranges + 1], and `rows`, `columns`, `weights` in which range r stands at `starts[r]:starts[r + 1]`.

@@ -59,7 +59,7 @@ def test_many_edges_over_several_threads_equal_scipy() -> None:
 @pytest.mark.parametrize(
     ("edge", "error", "message"),
     [
-        ((6, 0, 1.0), IndexError, r"rows\[1\] is 6; it must be at least 0 and below 6"),
+        ((6, 0, 1.0), IndexError, r"rows\[1\] is 6; it must be below 6"),
         ((0, 9, 1.0), IndexError, r"columns\[1\] is 9"),
         ((0, 0, 0.0), ValueError, r"weights\[1\] is 0.0.*above 0"),
         ((0, 0, np.nan), ValueError, r"weights\[1\] is nan"),
@@ -96,5 +96,7 @@ def test_chunks_that_do_not_fit_together_are_refused() -> None:
         _native.build_csr([(ids, ids[:1], None)], num_rows=1, num_columns=1)
     with pytest.raises(ValueError, match="some chunks have weights and some have none"):
         _native.build_csr([(ids, ids, None), (ids, ids, weights)], num_rows=1, num_columns=1)
-    with pytest.raises(ValueError, match="a symmetric relation needs first_row == 0"):
-        _native.build_csr([(ids, ids, None)], num_rows=1, num_columns=1, first_row=1, is_symmetric=True)
+    with pytest.raises(ValueError, match="a symmetric relation needs num_rows == num_columns"):
+        _native.build_csr([(ids, ids, None)], num_rows=1, num_columns=2, is_symmetric=True)
+    with pytest.raises(ValueError, match=r"row_range is \(1, 2\); it must rise within 0 .. 1"):
+        _native.build_csr([(ids, ids, None)], num_rows=1, num_columns=1, row_range=(1, 2))

@@ -76,7 +76,7 @@ def build_graph(
             counts = _write_numbered(partial, spool, relations, known, options)
         else:
             edges = _spool(spool, relations, _checker(num_entities))
-            counts = write_graph(partial, edges, num_entities, options)
+            counts = write_graph(partial, edges, num_entities, _with_unused_memory(options, spool))
     except BaseException:
         discard_partial(out)
         raise
@@ -145,7 +145,7 @@ def _write_numbered(
         num_entities[entity_type] = len(external)
     for name, of_relation in edges.items():
         spool.relabel(name, ranks[of_relation.source], ranks[of_relation.target])
-    counts = write_graph(folder, edges, num_entities, options)
+    counts = write_graph(folder, edges, num_entities, _with_unused_memory(options, spool))
     counts["ids"] = {}
     for entity_type, count in num_entities.items():
         num_known = len(known.get(entity_type, ()))
@@ -169,6 +169,11 @@ def _spool(spool: Spool, relations: Mapping[str, EdgeList], encode: _Encode) -> 
             spool.append(name, EdgeChunk(source_ids, target_ids, chunk.weights))
         edges[name] = spooled_edges(spool, name, source, target, is_weighted=bool(weighted))
     return edges
+
+
+def _with_unused_memory(options: ListsOptions, spool: Spool) -> ListsOptions:
+    """Lists may take what the spool has left of its half."""
+    return replace(options, memory_bytes=options.memory_bytes + spool.free_bytes)
 
 
 def _checker(num_entities: Mapping[str, int]) -> _Encode:

@@ -31,6 +31,7 @@ class Edges:
     target: str
     is_weighted: bool
     num_rows: int  # edges, repeated ones included; an upper bound
+    is_held: bool  # all chunks stand in memory or in mapped files already
     chunks: Callable[[], Iterator[EdgeChunk]]  # may be called again
 
 
@@ -48,4 +49,4 @@ def edges_of_arrays(
             part = slice(begin, begin + EDGES_PER_CHUNK)
             yield EdgeChunk(source_ids[part], target_ids[part], None if weights is None else weights[part])
 
-    return Edges(source, target, weights is not None, len(source_ids), chunks)
+    return Edges(source, target, weights is not None, len(source_ids), True, chunks)

@@ -1,12 +1,14 @@
 """One direction of a relation: edges in chunks to sorted, distinct, pruned lists on disk, within a bound of memory.
 
-What fits is built at once. Otherwise the rows are cut into ranges that fit, the edges are dealt out to one file per
-range, and each range is built by itself and appended: the files hold the same bytes either way.
+What fits is built at once. Otherwise the rows are cut into ranges that fit, and each range is built by itself and
+appended: from the edges in memory, read once per range, or else from one file per range that the edges are dealt out
+to. The files hold the same bytes either way.
 """
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -20,8 +22,11 @@ from omnisage.graph.relation import Adjacency
 from omnisage.graph.spool import Spool
 from omnisage.npy import NpyWriter
 
-# Peak bytes per list entry: the edge itself, its sorted copy, the list, the pruned list.
-_BYTES_PER_ENTRY = {False: 8 + 8 + 4 + 4, True: 12 + 12 + 8 + 8}
+# By whether edges have weights: what an edge takes, and what a list entry takes at the peak (its copy while it is
+# sorted, the list, the pruned list).
+_BYTES_PER_EDGE = {False: 8, True: 12}
+_BYTES_PER_ENTRY = {False: 8 + 4 + 4, True: 12 + 8 + 8}
+_MAX_PASSES = 8  # over edges in memory, each for a range of rows; with more ranges, dealing out to files is faster
 # Rows, columns and weights of edges seen from one end of their relation.
 _Entries = tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.float32] | None]
 _MAX_BLOCKS = 1 << 16  # rows are counted and cut in blocks, so that counting needs little memory
@@ -104,47 +109,50 @@ def _lists_by_range(
 ) -> Iterator[tuple[int, Adjacency]]:
     """The lists of all rows in order, as (first row, lists of the rows from there on)."""
     num_entries = edges.num_rows * (2 if direction.is_symmetric else 1)
-    max_entries = max(1, options.memory_bytes // _BYTES_PER_ENTRY[edges.is_weighted])
+    of_edges = 0 if edges.is_held else _BYTES_PER_EDGE[edges.is_weighted]
+    max_entries = max(1, options.memory_bytes // (_BYTES_PER_ENTRY[edges.is_weighted] + of_edges))
     if num_entries <= max_entries:
-        chunks = [_turned(chunk, direction) for chunk in edges.chunks()]
-        yield 0, _build(chunks, (0, shape[0]), shape[1], is_symmetric=direction.is_symmetric, options=options)
+        yield 0, _build([_turned(chunk, direction) for chunk in edges.chunks()], None, direction, shape, options)
         return
     bounds = _cut_rows(edges, direction, shape[0], max_entries)
+    if edges.is_held and len(bounds) - 1 <= _MAX_PASSES:
+        chunks = [_turned(chunk, direction) for chunk in edges.chunks()]
+        for first, last in pairwise(bounds.tolist()):
+            yield first, _build(chunks, (first, last), direction, shape, options)
+        return
     ranges = Spool(spill, memory_bytes=0)
     try:
         for chunk in edges.chunks():
             _deal_out(ranges, _turned(chunk, direction), bounds, direction, shape[1], options.num_threads)
-        for index in range(len(bounds) - 1):
-            held = list(ranges.chunks(str(index), is_weighted=edges.is_weighted))
+        one_sided = replace(direction, order="row_first")  # dealt out, an edge stands in each of its lists
+        for index, (first, last) in enumerate(pairwise(bounds.tolist())):
+            held = [_turned(chunk, one_sided) for chunk in ranges.chunks(str(index), is_weighted=edges.is_weighted)]
             ranges.drop(str(index))
-            first, last = int(bounds[index]), int(bounds[index + 1])
-            yield first, _build([_turned(c) for c in held], (first, last), shape[1], options=options)
+            yield first, _build(held, (first, last), one_sided, shape, options)
     finally:
         ranges.clear()
 
 
-def _turned(chunk: EdgeChunk, direction: Direction | None = None) -> _Entries:
+def _turned(chunk: EdgeChunk, direction: Direction) -> _Entries:
     """Rows, columns and weights of a chunk as seen from one end of the relation."""
-    if direction is not None and direction.order == "row_last":
+    if direction.order == "row_last":
         return chunk.target_ids, chunk.source_ids, chunk.weights
     return chunk.source_ids, chunk.target_ids, chunk.weights
 
 
 def _build(
     chunks: list[_Entries],
-    rows: tuple[int, int],
-    num_columns: int,
-    *,
+    row_range: tuple[int, int] | None,
+    direction: Direction,
+    shape: tuple[int, int],
     options: ListsOptions,
-    is_symmetric: bool = False,
 ) -> Adjacency:
-    first, last = rows
     indptr, indices, weights = _native.build_csr(
         chunks,
-        num_rows=last - first,
-        num_columns=num_columns,
-        first_row=first,
-        is_symmetric=is_symmetric,
+        num_rows=shape[0],
+        num_columns=shape[1],
+        row_range=row_range,
+        is_symmetric=direction.is_symmetric,
         num_threads=options.num_threads,
     )
     return Adjacency(indptr, indices, weights)

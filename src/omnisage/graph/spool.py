@@ -22,7 +22,7 @@ class Spool:
     def __init__(self, folder: Path, memory_bytes: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
         self._folder = folder
-        self._free_bytes = memory_bytes
+        self.free_bytes = memory_bytes
         self._held: dict[str, list[EdgeChunk]] = defaultdict(list)
         self._num_rows: dict[str, int] = defaultdict(int)
         self._num_spilled: dict[str, int] = defaultdict(int)
@@ -32,8 +32,8 @@ class Spool:
         """Keep a chunk. The arrays of a chunk are the spool's from now on."""
         num_rows = len(chunk.source_ids)
         self._num_rows[key] += num_rows
-        if chunk.num_bytes <= self._free_bytes:
-            self._free_bytes -= chunk.num_bytes
+        if chunk.num_bytes <= self.free_bytes:
+            self.free_bytes -= chunk.num_bytes
             self._held[key].append(chunk)
             return
         self._num_spilled[key] += num_rows
@@ -55,6 +55,10 @@ class Spool:
         """How many edges a key has."""
         return self._num_rows[key]
 
+    def is_held(self, key: str) -> bool:
+        """Does all of a key stand in memory?"""
+        return not self._num_spilled[key]
+
     def chunks(self, key: str, *, is_weighted: bool) -> Iterator[EdgeChunk]:
         """The chunks of a key, again and again."""
         yield from self._held[key]
@@ -69,7 +73,7 @@ class Spool:
 
     def drop(self, key: str) -> None:
         """Forget a key; what it held may be used for others."""
-        self._free_bytes += sum(chunk.num_bytes for chunk in self._held.pop(key, []))
+        self.free_bytes += sum(chunk.num_bytes for chunk in self._held.pop(key, []))
         if self._num_spilled.pop(key, 0):
             for column in _COLUMNS:
                 self._file(key, column).unlink(missing_ok=True)
@@ -90,4 +94,11 @@ class Spool:
 
 def spooled_edges(spool: Spool, key: str, source: str, target: str, *, is_weighted: bool) -> Edges:
     """What a spool keeps under a key, as the edges of a relation."""
-    return Edges(source, target, is_weighted, spool.num_rows(key), lambda: spool.chunks(key, is_weighted=is_weighted))
+    return Edges(
+        source,
+        target,
+        is_weighted,
+        spool.num_rows(key),
+        spool.is_held(key),
+        lambda: spool.chunks(key, is_weighted=is_weighted),
+    )

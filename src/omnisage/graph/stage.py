@@ -69,4 +69,4 @@ def _without_fold(edges: Edges, fold: int, num_folds: int) -> Edges:
             weights = None if chunk.weights is None else chunk.weights[kept]
             yield EdgeChunk(chunk.source_ids[kept], chunk.target_ids[kept], weights)
 
-    return replace(edges, chunks=chunks)
+    return replace(edges, is_held=False, chunks=chunks)
