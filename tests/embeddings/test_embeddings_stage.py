@@ -10,12 +10,13 @@ import torch
 
 from learning_world import NUM_LONELY, NUM_SHOPS, Prepared, train
 from omnisage.artifact import Manifest, Plan, partial_folder
+from omnisage.batches.pauses import pause_classes
 from omnisage.embeddings import stage
 from omnisage.embeddings.artifact import open_embeddings
 from omnisage.errors import OmnisageError
 from omnisage.neighbors.artifact import open_neighbors
 from omnisage.schema import NoConfig
-from omnisage.tables.artifact import CategoryArrays, FeatureArrays, TextArrays
+from omnisage.tables.artifact import CategoryArrays, FeatureArrays, SequencePart, TextArrays
 from omnisage.training.artifact import Trained, open_trained
 from world import NUM_CREATORS
 
@@ -78,12 +79,14 @@ def test_parquet_has_the_users_own_ids_in_the_order_of_the_rows(prepared: Prepar
         np.testing.assert_array_equal(np.array(exported["embedding"].to_pylist(), np.float32), vectors)
 
 
-def one_user(trained: Trained, items: np.ndarray, entities: np.ndarray, actions: np.ndarray) -> np.ndarray:
-    """The user who did this, computed alone from the last 12 events."""
+def one_user(trained: Trained, items: np.ndarray, part: SequencePart, events: slice) -> np.ndarray:
+    """The user of these events, computed alone from the last 12 of them."""
+    assert part.actions is not None
     with torch.no_grad():
-        events = torch.from_numpy(items[entities[-12:]])[None]
-        done = torch.from_numpy(actions[-12:].astype(np.int64))[None]
-        return trained.model.sequences["user"](events, done)[0, -1].numpy()
+        entities = torch.from_numpy(items[part.entities[events][-12:]])[None]
+        actions = torch.from_numpy(part.actions[events][-12:].astype(np.int64))[None]
+        pauses = torch.from_numpy(pause_classes(part.times[events][None, -12:]))
+        return trained.model.sequences["user"](entities, actions, pauses)[0, -1].numpy()
 
 
 @pytest.mark.parametrize("part_name", ["validation", "test"])
@@ -92,23 +95,19 @@ def test_queries_align_with_those_of_tables(prepared: Prepared, training: Path, 
     part = prepared.open_tables().sequences["user"].part(part_name)
     vectors = embeddings.queries("user", part_name)
     assert part.queries is not None
-    assert part.actions is not None
     assert vectors.shape == (len(part.queries), 8)
     for i, (row, known) in enumerate(part.queries.tolist()):
         known_events = slice(int(part.indptr[row]), int(part.indptr[row]) + known)
-        expected = one_user(
-            trained, embeddings.entities["item"], part.entities[known_events], part.actions[known_events]
-        )
+        expected = one_user(trained, embeddings.entities["item"], part, known_events)
         np.testing.assert_allclose(vectors[i], expected, atol=3e-6)
 
 
 def test_users_are_as_after_their_last_event(prepared: Prepared, training: Path, finished: Path) -> None:
     embeddings, trained = open_embeddings(finished), open_trained(training)
     part = prepared.open_tables().sequences["user"].part("all")
-    assert part.actions is not None
     for user in (0, 57, 119):
         events = slice(int(part.indptr[user]), int(part.indptr[user + 1]))
-        expected = one_user(trained, embeddings.entities["item"], part.entities[events], part.actions[events])
+        expected = one_user(trained, embeddings.entities["item"], part, events)
         np.testing.assert_allclose(embeddings.users["user"][user], expected, atol=3e-6)
 
 
