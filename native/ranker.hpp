@@ -89,7 +89,9 @@ class Ranker {
   template <typename Residuals>
   void rank_candidates(const Residuals& residuals) {
     for (std::size_t type = 0; type < take_.size(); ++type) best_[type].reset(take_[type]);
-    for (const Candidate& candidate : candidates_) {
+    for (std::size_t i = 0; i < candidates_.size(); ++i) {
+      if (i + kCandidatesAhead < candidates_.size()) prefetch_near(candidates_[i + kCandidatesAhead].entity);
+      const Candidate& candidate = candidates_[i];
       const float per_weight = restart_ * mean_near(residuals, candidate.entity) + (1 - restart_) * everywhere_;
       const float to_come = (1 - restart_) * per_weight * static_cast<float>(graph_.total_weight(candidate.entity));
       best_[graph_.type_of(candidate.entity)].offer(candidate.found + to_come, candidate.entity);
@@ -99,14 +101,9 @@ class Ranker {
   // The mean, over some of an entity's neighbors, of the residual that is left per weight.
   template <typename Residuals>
   float mean_near(const Residuals& residuals, std::uint32_t entity) const {
-    const std::uint64_t begin = graph_.indptr()[entity];
-    const std::uint64_t degree = graph_.degree(entity);
-    const std::uint64_t num_blocks = std::min<std::uint64_t>(kBlocks, (degree + kPerBlock - 1) / kPerBlock);
     double sum = 0;
     double total = 0;
-    for (std::uint64_t block = 0; block < num_blocks; ++block) {
-      const std::uint64_t first = begin + block * degree / num_blocks;
-      const std::uint64_t last = std::min(first + kPerBlock, begin + (block + 1) * degree / num_blocks);
+    for_each_block(entity, [&](std::uint64_t first, std::uint64_t last) {
       for (std::uint64_t at = first; at < last; ++at) {
         const std::uint32_t neighbor = graph_.indices()[at];
         const double weight = graph_.is_weighted() ? graph_.weights()[at] : 1.0;
@@ -114,8 +111,27 @@ class Ranker {
         total += weight;
         if (residual > 0 && graph_.degree(neighbor) > 0) sum += weight * residual / graph_.total_weight(neighbor);
       }
-    }
+    });
     return total > 0 ? static_cast<float>(sum / total) : 0.0f;
+  }
+
+  void prefetch_near(std::uint32_t entity) const {
+    for_each_block(entity, [&](std::uint64_t first, std::uint64_t last) {
+      __builtin_prefetch(&graph_.indices()[first]);
+      __builtin_prefetch(&graph_.indices()[last - 1]);
+    });
+  }
+
+  // Calls visit(first, last) for up to kBlocks parts of an entity's list, spread over it; all of it if it is short.
+  template <typename Visit>
+  void for_each_block(std::uint32_t entity, Visit&& visit) const {
+    const std::uint64_t begin = graph_.indptr()[entity];
+    const std::uint64_t degree = graph_.degree(entity);
+    const std::uint64_t num_blocks = std::min<std::uint64_t>(kBlocks, (degree + kPerBlock - 1) / kPerBlock);
+    for (std::uint64_t block = 0; block < num_blocks; ++block) {
+      const std::uint64_t first = begin + block * degree / num_blocks;
+      visit(first, std::min(first + kPerBlock, begin + (block + 1) * degree / num_blocks));
+    }
   }
 
   double write(std::span<std::uint32_t> ids, std::span<float> weights) {
@@ -137,8 +153,9 @@ class Ranker {
   }
 
   static constexpr std::size_t kCandidatesPerSlot = 2;
-  static constexpr std::uint64_t kBlocks = 4;     // of neighbors looked at, spread over a list
-  static constexpr std::uint64_t kPerBlock = 16;  // one cache line
+  static constexpr std::size_t kCandidatesAhead = 4;  // lists fetched before their candidate's turn
+  static constexpr std::uint64_t kBlocks = 4;         // of neighbors looked at, spread over a list
+  static constexpr std::uint64_t kPerBlock = 16;      // one cache line
 
   const TypedGraph& graph_;
   const PushRule rule_;
