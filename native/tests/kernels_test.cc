@@ -171,7 +171,8 @@ void test_typed_graph() {
       expect(one.has_degree_within(number, limit) == is_within, "has_degree_within");
     }
   }
-  expect_throws<std::invalid_argument>([&] { TypedGraph({3000, 10}, {{"a", 0, 1, fewer}}, kFour); }, "an id out of range");
+  expect_throws<std::invalid_argument>([&] { TypedGraph({3000, 10}, {{"a", 0, 1, fewer}}, kFour); },
+                                       "an id out of range");
 }
 
 void test_forward_push() {
