@@ -26,6 +26,7 @@ NUM_LONELY, NUM_SHOPS = 3, 6
 
 TINY = (
     "num_threads=1",
+    "graph.num_folds=4",
     "neighbors.default_take=4",
     "model.dim=16",
     "model.embedding_dim=8",

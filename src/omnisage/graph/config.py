@@ -28,7 +28,7 @@ class GraphConfig(ConfigModel):
     num_folds: Annotated[
         int,
         Field(ge=0, le=64, description="training learns a pair from a graph without that pair's fold; 0: whole graph"),
-    ] = 4
+    ] = 0
 
     @field_validator("num_folds")
     @classmethod
