@@ -10,7 +10,6 @@ methods, the fastest counts. The arrays of all methods are compared by checksum.
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -20,6 +19,8 @@ import zlib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from machine import machine
 
 SQL_THREADS = os.cpu_count() or 1
 
@@ -233,8 +234,8 @@ def main() -> None:
             path.unlink()
     print_markdown(options.edges, results)
     if options.out:
-        machine = {"processor": platform.processor(), "cores": os.cpu_count(), "python": platform.python_version()}
-        options.out.write_text(json.dumps({"edges": options.edges, "machine": machine, "results": results}, indent=1))
+        result = {"benchmark": "graph build", **machine(), "edges": options.edges, "results": results}
+        options.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

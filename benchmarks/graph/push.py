@@ -12,8 +12,6 @@ power iteration to 1e-10) among a program's 100 best, over some sources. Prepara
 
 import argparse
 import json
-import platform
-import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from homogeneous import Homogeneous, exact_proximity, merge
+from machine import machine
 from numpy.typing import NDArray
 from peers import Rank, Run, careful_numba, installed, limit_threads, networkit_push, pyg_kernel
 from powerlaw import power_law_graph
@@ -150,16 +149,6 @@ def report(found: list[Program], types: list[str]) -> str:
             f"| {program.prepare_s:.1f} |"
         )
     return "\n".join(lines)
-
-
-def machine() -> dict[str, str]:
-    """What the figures were measured on, and the commit they belong to."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    name = f"{len(models)} x {models[0]}" if models else platform.processor()
-    return {"machine": f"{name}, {platform.system()} {platform.machine()}", "commit": commit.stdout.strip()}
 
 
 def measure(options: argparse.Namespace, folder: Path) -> tuple[list[Program], dict[str, int]]:

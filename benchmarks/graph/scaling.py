@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from machine import machine
+
 TAKE = {"item": 25, "collection": 75}
 SOURCES_PER_CALL = 1 << 17
 
@@ -120,7 +122,8 @@ def main() -> None:
     results = {num_edges: run_size(num_edges, passed_on) for num_edges in options.edges}
     if options.out:
         settings = {"eps": options.eps, "num_threads": options.num_threads or os.cpu_count(), "take": TAKE}
-        options.out.write_text(json.dumps({"settings": settings, "results": results}, indent=1))
+        result = {"benchmark": "graph scaling", **machine(), "settings": settings, "results": results}
+        options.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

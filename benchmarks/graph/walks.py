@@ -23,9 +23,10 @@ from pathlib import Path
 
 import numpy as np
 from homogeneous import Homogeneous, merge
+from machine import machine
 from numba import njit
 from numpy.typing import NDArray
-from push import machine, open_or_build
+from push import open_or_build
 
 from omnisage.graph import Graph
 
