@@ -18,9 +18,11 @@ def check_build_csr(_: None, arguments: Arguments, result: Any) -> None:
         for place, (a, b) in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
             for pair in {(a, b), (b, a)} if arguments["is_symmetric"] else {(a, b)}:
                 total[pair] = total.get(pair, 0.0) + (1.0 if weights is None else float(weights[place]))
+    begin, end = arguments["row_range"] or (0, arguments["num_rows"])
+    total = {pair: weight for pair, weight in total.items() if begin <= pair[0] < end}
     indptr, indices, sums = result
-    found = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr).astype(np.int64)) + arguments["first_row"]
-    assert len(indptr) == arguments["num_rows"] + 1
+    found = np.repeat(np.arange(begin, end), np.diff(indptr).astype(np.int64))
+    assert len(indptr) == end - begin + 1
     assert list(zip(found.tolist(), indices.tolist(), strict=True)) == sorted(total)
     if sums is not None:
         np.testing.assert_allclose(sums, [total[pair] for pair in sorted(total)], rtol=1e-5)

@@ -120,6 +120,9 @@ def _right(name: str, annotation: str, world: World, rng: np.random.Generator) -
         "num_rows": lambda: n,
         "num_columns": lambda: n,
         "first_row": lambda: 0,
+        "row_range": lambda: (
+            None if rng.random() < 0.5 else tuple(int(row) for row in sorted(rng.integers(0, n + 1, 2)))
+        ),
         "source_type": lambda: int(rng.integers(0, 2)),
         "source": lambda: int(rng.integers(0, n)),
         "restart": lambda: float(rng.choice([0.15, 0.5])),

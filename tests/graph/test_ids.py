@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -129,6 +130,16 @@ def test_unknown_ids_and_damaged_files_are_refused(tmp_path: Path) -> None:
         graph.ids("item")
     with pytest.raises(OmnisageError, match=r"delete .*graph to number from scratch"):
         build(tmp_path, ["a"], [10])
+
+
+def test_strings_that_are_no_text_are_refused_when_ids_are_read(tmp_path: Path) -> None:
+    graph = build(tmp_path, ["a"], [10])
+    broken = pa.Array.from_buffers(
+        pa.large_string(), 1, [None, pa.py_buffer(np.array([0, 1], np.int64)), pa.py_buffer(b"\xe4")]
+    )
+    pq.write_table(pa.table({"id": broken}), tmp_path / "graph" / "ids" / "collection.parquet")
+    with pytest.raises(OmnisageError, match=r"collection.parquet is missing or damaged.*UTF8"):
+        graph.ids("collection")
 
 
 def test_a_graph_of_dense_ids_has_no_others(tmp_path: Path) -> None:

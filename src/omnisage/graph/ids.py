@@ -159,6 +159,7 @@ def read_ids(path: Path) -> pa.Array:
     """
     try:
         column = pq.read_table(path)["id"]
+        column.validate(full=True)  # strings that are not UTF-8, say: Parquet's pages have no checksums
     except (OSError, KeyError, pa.ArrowException) as error:
         raise OmnisageError(
             f"{path} is missing or damaged, so ids cannot keep their numbers ({error}); restore it, or delete "
