@@ -184,7 +184,8 @@ def test_converting_prints_the_rows_of_each_table(
 
 def test_ctrl_c_is_exit_code_130_with_a_hint(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from omnisage import cli; sys.argv = ['omnisage', 'schema']; "
+        "import signal, sys, time; from omnisage import cli; sys.argv = ['omnisage', 'schema']; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # ignored in what a shell runs in the background
         "cli.json.dumps = lambda *a, **k: (print('ready', flush=True), time.sleep(30)); cli.main()"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
