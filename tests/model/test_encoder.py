@@ -22,7 +22,7 @@ class Inputs(NamedTuple):
 
 def make_encoder(num_features: int, num_slots: int, *, dim: int = 8, num_heads: int = 2, **fields) -> EntityEncoder:
     """An encoder in float64 whose every weight, biases included, is random."""
-    settings = {"dropout": 0.0, "neighbor_dropout": 0.0} | fields
+    settings = {"dropout": 0.0, "neighbor_dropout": 0.0, "isolation_dropout": 0.0} | fields
     config = ModelConfig(dim=dim, num_heads=num_heads, embedding_dim=5, sequence={"num_heads": 1}, **settings)
     encoder = EntityEncoder(num_features, num_slots, config).double()
     with torch.no_grad():
