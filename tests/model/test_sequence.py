@@ -101,3 +101,4 @@ def test_dropout_drops_its_share_keeps_the_mean_and_is_off_outside_training() ->
     assert abs(torch.corrcoef((dropped[:-1] == 0).double()[:, :2].T)[0, 1]) < 0.1
     assert torch.equal(dropout.eval()(ones), ones)
     assert torch.equal(Dropout(0.0)(ones), ones)
+    assert torch.isfinite(Dropout(0.999)(ones)).all()  # the config allows all below 1

@@ -89,7 +89,7 @@ class Dropout(nn.Module):
 
     def __init__(self, probability: float):
         super().__init__()
-        self.num_dropped = round(256 * probability)
+        self.num_dropped = min(round(256 * probability), 255)  # of 256; not all, or nothing could keep the mean
 
     def forward(self, values: Tensor) -> Tensor:
         """The same shape; in training some values are 0, the others larger, so that the mean stays."""
