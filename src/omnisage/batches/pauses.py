@@ -12,7 +12,7 @@ NUM_PAUSES = 34
 def pause_classes(times_BL: NDArray[np.int64]) -> NDArray[np.int64]:
     """The class [B, L] int64 of the pause before each event: 0 for a row's first, then 1 + bits of the seconds.
 
-    So 1 is the same second, 2 one second, 3 two to three, ..., 18 a day or more (18 to 36 hours), 33 the longest.
+    So 1 is the same second, 2 one second, 3 two to three, ..., 18 a day (18 to 36 hours), 33 the longest.
 
     Args:
         times_BL: Unix seconds, not falling along a row; where they fall (behind a user's last event) the class is 1.

@@ -16,7 +16,7 @@ from omnisage.graph.neighborhoods import NO_NEIGHBOR, Neighborhoods
 from omnisage.graph.overlay import NewEdges, add_edges, grow, grow_degree
 from omnisage.graph.random_walks import RandomWalks
 from omnisage.graph.relation import Adjacency, Relation, list_of, reachable_types
-from omnisage.graph.walk import Walk, known_relations
+from omnisage.graph.walk import Walk, check_end, known_relations
 from omnisage.npy import open_npy
 from omnisage.schema import unknown_name
 
@@ -45,8 +45,7 @@ class Graph:
             OmnisageError: a relation, type or id that does not exist.
         """
         chosen = known_relations(self.relations, [relation])[relation]
-        if entity_type not in chosen.types:
-            raise OmnisageError(unknown_name(f"end of relation '{relation}' at", entity_type, list(chosen.types)))
+        check_end(relation, chosen, entity_type)
         if not 0 <= entity < self.num_entities[entity_type]:
             raise OmnisageError(
                 f"entity {entity} of '{entity_type}' does not exist; ids are 0 .. {self.num_entities[entity_type] - 1}"
@@ -207,12 +206,11 @@ def open_graph(folder: str | Path, *, fold: int | None = None, verify: bool = Fa
 
 
 def _open_relation(folder: Path, counts: dict[str, Any], num_entities: dict[str, int]) -> Relation:
-    ends = {counts["source"]: counts["target"], counts["target"]: counts["source"]}
     adjacency = {
         entity_type: _open_adjacency(
             folder / entity_type, num_entities[entity_type], counts["kept"][entity_type], is_weighted=counts["weighted"]
         )
-        for entity_type in ends
+        for entity_type in dict.fromkeys((counts["source"], counts["target"]))
     }
     return Relation(counts["source"], counts["target"], adjacency)
 

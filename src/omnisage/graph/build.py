@@ -77,7 +77,7 @@ def build_graph(
         else:
             edges = _spool(spool, relations, _checker(num_entities))
             counts = write_graph(partial, edges, num_entities, _with_unused_memory(options, spool))
-    except BaseException:
+    except BaseException:  # Ctrl-C as well: a half-built graph is of no use
         discard_partial(out)
         raise
     spool.clear()

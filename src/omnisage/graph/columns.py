@@ -5,7 +5,7 @@ where chunks is the path of a Parquet file or of a folder of them, or anything t
 tuples of columns, Arrow record batches or tables. Columns count by position: source ids, target ids, weights.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,8 +53,8 @@ def read_chunks(name: str, values: EdgeList) -> Iterator[ColumnChunk]:
         if len(columns) not in (2, 3) or len(columns) != num_columns:
             wanted = f"{num_columns} as before" if num_columns in (2, 3) else "source ids, target ids, perhaps weights"
             raise OmnisageError(f"relation '{name}': a chunk has {len(columns)} columns; it must have {wanted}")
-        _check_lengths(name, columns)
-        weights = _to_weights(name, columns[2], first_row) if len(columns) == 3 else None
+        check_lengths(name, columns)
+        weights = to_weights(name, columns[2], first_row) if len(columns) == 3 else None
         for begin in range(0, len(columns[0]), EDGES_PER_CHUNK):
             part = slice(begin, begin + EDGES_PER_CHUNK)
             yield ColumnChunk(
@@ -123,7 +123,8 @@ def _to_column(name: str, values: Any) -> Column:
         raise OmnisageError(f"relation '{name}': a column is no array ({error}); give values of one type") from None
 
 
-def _check_lengths(name: str, columns: list[Column]) -> None:
+def check_lengths(name: str, columns: Sequence[Column]) -> None:
+    """Refuse source ids, target ids and perhaps weights that are not one per edge."""
     for what, column in zip(("source ids", "target ids", "weights"), columns, strict=False):
         if isinstance(column, np.ndarray) and column.ndim != 1:
             raise OmnisageError(f"relation '{name}': {what} are of shape {list(column.shape)}; give one axis")
@@ -134,7 +135,8 @@ def _check_lengths(name: str, columns: list[Column]) -> None:
             )
 
 
-def _to_weights(name: str, column: Any, first_row: int) -> NDArray[np.float32]:
+def to_weights(name: str, column: Any, first_row: int = 0) -> NDArray[np.float32]:
+    """Weights as float32; refuses what is no number, not finite or not above 0, naming the first place."""
     try:
         values = column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column
         weights = np.ascontiguousarray(values, dtype=np.float32)

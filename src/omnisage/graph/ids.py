@@ -49,9 +49,10 @@ class Ids:
             return np.empty(0, np.uint32)
         what = f"ids of '{self.entity_type}'"
         kind, keys = to_keys(column, what)
-        if kind != self._kind:
-            raise OmnisageError(f"{what} are {self._kind}, and {kind} were given; convert them")
-        found = self._table.find(*keys)
+        known_kind, table = self._table
+        if kind != known_kind:
+            raise OmnisageError(f"{what} are {known_kind}, and {kind} were given; convert them")
+        found = table.find(*keys)
         unknown = np.flatnonzero(found == _UNKNOWN)
         if unknown.size:
             raise OmnisageError(
@@ -60,16 +61,13 @@ class Ids:
             )
         return found
 
-    @property
-    def _kind(self) -> pa.DataType:
-        return to_keys(self.external, self.entity_type)[0]
-
     @cached_property
-    def _table(self) -> Any:
+    def _table(self) -> tuple[pa.DataType, Any]:
+        """The type of the ids, and the native table that finds them."""
         kind, keys = to_keys(self.external, self.entity_type)
         table = _new_table(kind)
         table.add(*keys)
-        return table
+        return kind, table
 
 
 class IdEncoder:

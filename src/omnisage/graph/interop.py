@@ -15,9 +15,8 @@ from omnisage.errors import OmnisageError
 from omnisage.graph.artifact import Graph
 from omnisage.graph.build import build_graph
 from omnisage.graph.config import Prune
-from omnisage.graph.relation import Relation
-from omnisage.graph.walk import known_relations
-from omnisage.schema import unknown_name
+from omnisage.graph.relation import Relation, edge_keys
+from omnisage.graph.walk import check_end, known_relations
 
 _INSTALL_PYG = "PyTorch Geometric is not installed; run `pip install torch_geometric`"
 
@@ -42,8 +41,7 @@ def to_scipy(graph: Graph, relation: str, *, from_type: str | None = None) -> An
 
     chosen = known_relations(graph.relations, [relation])[relation]
     rows_type = chosen.source if from_type is None else from_type
-    if rows_type not in chosen.types:
-        raise OmnisageError(unknown_name(f"end of relation '{relation}' at", rows_type, list(chosen.types)))
+    check_end(relation, chosen, rows_type)
     rows, columns, weights = _entries(chosen, rows_type)
     shape = graph.num_entities[rows_type], graph.num_entities[chosen.other_end(rows_type)]
     values = np.ones(len(rows), dtype=np.float32) if weights is None else weights
@@ -152,13 +150,9 @@ def _entries(
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.float32] | None]:
     """[n] rows, columns and weights of all lists of one end, those of the base first."""
     layers = relation.layers(entity_type)
-    rows = [
-        np.repeat(np.arange(len(lists.indptr) - 1, dtype=np.uint32), np.diff(lists.indptr).astype(np.int64))
-        for lists in layers
-    ]
     weights = [lists.weights for lists in layers if lists.weights is not None]
     columns = np.concatenate([lists.indices for lists in layers])
-    return np.concatenate(rows), columns, np.concatenate(weights) if weights else None
+    return np.concatenate([lists.rows() for lists in layers]), columns, np.concatenate(weights) if weights else None
 
 
 def _distinct_edges(
@@ -173,7 +167,7 @@ def _distinct_edges(
         source_ids, target_ids = np.append(source_ids, own), np.append(target_ids, others)
         if weights is not None and other_weights is not None:
             weights = np.append(weights, other_weights)
-    _, first = np.unique(source_ids.astype(np.uint64) << np.uint64(32) | target_ids, return_index=True)
+    _, first = np.unique(edge_keys(source_ids, target_ids), return_index=True)
     return source_ids[first], target_ids[first], None if weights is None else weights[first]
 
 

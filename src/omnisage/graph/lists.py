@@ -211,6 +211,4 @@ def _prune(lists: Adjacency, direction: Direction, first_row: int, options: List
 
 
 def _count_loops(lists: Adjacency, first_row: int) -> int:
-    degrees = np.diff(lists.indptr).astype(np.int64)
-    rows = np.repeat(np.arange(first_row, first_row + len(degrees), dtype=np.uint32), degrees)
-    return int(np.count_nonzero(rows == lists.indices))
+    return int(np.count_nonzero(lists.rows() + np.uint32(first_row) == lists.indices))

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from omnisage.errors import OmnisageError
+from omnisage.graph.columns import check_lengths, to_weights
 from omnisage.graph.neighborhoods import NO_NEIGHBOR
-from omnisage.graph.relation import Adjacency, Relation
+from omnisage.graph.relation import Adjacency, Relation, edge_keys
 from omnisage.graph.walk import to_ids
 from omnisage.schema import unknown_name
 
@@ -96,18 +97,8 @@ def _check(
         raise OmnisageError(f"relation '{name}' has weights, but none are given; give one per edge")
     if weight_values and not relation.is_weighted:
         raise OmnisageError(f"relation '{name}' has no weights, but some are given; leave them out")
-    weights = np.asarray(weight_values[0], dtype=np.float32) if weight_values else None
-    for what, other in (("target ids", target_ids), ("weights", weights)):
-        if other is not None and other.shape != source_ids.shape:
-            raise OmnisageError(
-                f"relation '{name}': there are {len(source_ids)} source ids and {list(other.shape)} {what}; "
-                "give one per edge"
-            )
-    if weights is not None and not np.all((weights > 0) & np.isfinite(weights)):
-        place = int(np.argmin((weights > 0) & np.isfinite(weights)))
-        raise OmnisageError(
-            f"relation '{name}': weights[{place}] is {weights[place]}; weights must be finite and above 0"
-        )
+    weights = to_weights(name, weight_values[0]) if weight_values else None
+    check_lengths(name, [source_ids, target_ids] if weights is None else [source_ids, target_ids, weights])
     return source_ids, target_ids, weights
 
 
@@ -118,13 +109,12 @@ def _extend(
     weights: NDArray[np.float32] | None,
 ) -> Adjacency:
     """The edges that were added earlier (the second layer) and those of the new ones that no layer has."""
-    keys, places = np.unique(rows.astype(np.uint64) << np.uint64(32) | columns, return_inverse=True)
+    keys, places = np.unique(edge_keys(rows, columns), return_inverse=True)
     values = None if weights is None else np.bincount(places, weights, len(keys)).astype(np.float32)
     is_new = ~np.any([_has_edges(lists, keys) for lists in layers], axis=0)
     keys, values = keys[is_new], None if values is None else values[is_new]
     for lists in layers[1:]:
-        earlier = np.repeat(np.arange(len(lists.indptr) - 1, dtype=np.uint64), np.diff(lists.indptr).astype(np.int64))
-        keys = np.append(earlier << np.uint64(32) | lists.indices, keys)
+        keys = np.append(edge_keys(lists.rows(), lists.indices), keys)
         values = None if values is None or lists.weights is None else np.append(lists.weights, values)
     order = np.argsort(keys)
     keys, values = keys[order], None if values is None else values[order]

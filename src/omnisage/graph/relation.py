@@ -17,6 +17,15 @@ class Adjacency:
     indices: NDArray[np.uint32]  # [E]
     weights: NDArray[np.float32] | None  # [E]
 
+    def rows(self) -> NDArray[np.uint32]:
+        """[E] the entity whose list each entry stands in."""
+        return np.repeat(np.arange(len(self.indptr) - 1, dtype=np.uint32), np.diff(self.indptr).astype(np.int64))
+
+
+def edge_keys(rows: NDArray[np.uint32], columns: NDArray[np.uint32]) -> NDArray[np.uint64]:
+    """[E] row * 2^32 + column: one integer per edge, in the order of (row, column)."""
+    return rows.astype(np.uint64) << np.uint64(32) | columns
+
 
 @dataclass(frozen=True)
 class Relation:

@@ -155,7 +155,7 @@ class Walk:
             raise OmnisageError(
                 f"edges in '{name}' name a neighbor twice; give each neighbor once, with summed weights"
             )
-        if weights is not None and relation.adjacency[entity_type].weights is None:
+        if weights is not None and not relation.is_weighted:
             raise OmnisageError(f"relation '{name}' has no weights; leave it out of the weights of the new edges")
         values = None if weights is None else np.ascontiguousarray(weights, dtype=np.float32)
         return self.types.index(other), ids, values
@@ -278,3 +278,9 @@ def known_relations(available: Mapping[str, Relation], names: list[str]) -> dict
         if name not in available:
             raise OmnisageError(unknown_name("relation", name, list(available)))
     return {name: available[name] for name in names}
+
+
+def check_end(name: str, relation: Relation, entity_type: str) -> None:
+    """Refuse an entity type that the relation of this name does not link."""
+    if entity_type not in relation.types:
+        raise OmnisageError(unknown_name(f"end of relation '{name}' at", entity_type, list(relation.types)))
