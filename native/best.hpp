@@ -1,4 +1,4 @@
-// The k best of a stream of scored indices, without sorting the stream; shared by topk and forward_push.
+// The k best of a stream of scored indices, without sorting the stream; shared by topk and random_walks.
 #pragma once
 
 #include <algorithm>

@@ -257,6 +257,10 @@ Owned<std::uint64_t> bind_sketch_estimate(const AnyArray& table, const AnyArray&
 using AdjacencyArrays =
     std::tuple<std::string, std::uint32_t, std::uint32_t, AnyArray, AnyArray, std::optional<AnyArray>>;
 
+void require_type(std::size_t type, std::size_t num_types) {
+  require(type < num_types, "type is " + std::to_string(type) + "; there are " + std::to_string(num_types) + " types");
+}
+
 // A TypedGraph as Python sees it.
 class BoundGraph {
  public:
@@ -277,8 +281,7 @@ class BoundGraph {
 
   // Throws unless `type` exists and the rule's numbers are in range.
   PushRule to_rule(std::size_t type, double restart, double eps, bool complete = false) const {
-    require(type < graph_->num_types(),
-            "type is " + std::to_string(type) + "; there are " + std::to_string(graph_->num_types()) + " types");
+    require_type(type, graph_->num_types());
     require(restart > 0 && restart < 1, "restart is " + std::to_string(restart) + "; it must be in (0, 1)");
     require(eps >= 1e-12 && eps < 1, "eps is " + std::to_string(eps) + "; it must be in [1e-12, 1)");
     return {restart, eps, complete};
@@ -325,20 +328,32 @@ std::size_t num_slots(const TypedGraph& graph, const std::vector<std::size_t>& t
   return std::accumulate(take.begin(), take.end(), std::size_t{0});
 }
 
-std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>, Owned<std::uint32_t>> bind_forward_push(
-    const BoundGraph& graph, std::size_t source_type, const AnyArray& sources, const std::vector<std::size_t>& take,
-    double restart, double eps, bool complete, int num_threads) {
+using Pushed = std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>, Owned<std::uint32_t>>;
+
+// The arrays that pushes from some sources fill.
+struct PushArrays {
+  PushArrays(std::size_t num_sources, std::size_t width)
+      : ids(num_sources, width), weights(num_sources, width), mass(num_sources), pushes(num_sources) {}
+
+  PushOutput output() { return {ids.span, weights.span, mass, pushes}; }
+  Pushed release() { return {ids.array, weights.array, to_numpy(std::move(mass)), to_numpy(std::move(pushes))}; }
+
+  Output<std::uint32_t> ids;
+  Output<float> weights;
+  std::vector<float> mass;
+  std::vector<std::uint32_t> pushes;
+};
+
+Pushed bind_forward_push(const BoundGraph& graph, std::size_t source_type, const AnyArray& sources,
+                         const std::vector<std::size_t>& take, double restart, double eps, bool complete,
+                         int num_threads) {
   const PushRule rule = graph.to_rule(source_type, restart, eps, complete);
   const auto ids = view<std::uint32_t>(sources, "sources");
-  const std::size_t width = num_slots(*graph, take);
-  Output<std::uint32_t> neighbors(ids.size(), width);
-  Output<float> weights(ids.size(), width);
-  std::vector<float> mass(ids.size());
-  std::vector<std::uint32_t> pushes(ids.size());
+  PushArrays arrays(ids.size(), num_slots(*graph, take));
   without_gil(num_threads, [&](const Workers& workers) {
-    forward_push(*graph, source_type, ids, rule, take, {neighbors.span, weights.span, mass, pushes}, workers);
+    forward_push(*graph, source_type, ids, rule, take, arrays.output(), workers);
   });
-  return {neighbors.array, weights.array, to_numpy(std::move(mass)), to_numpy(std::move(pushes))};
+  return arrays.release();
 }
 
 using NewEdges = std::tuple<std::uint32_t, AnyArray, std::optional<AnyArray>>;  // type of the ids, ids, weights
@@ -346,8 +361,7 @@ using NewEdges = std::tuple<std::uint32_t, AnyArray, std::optional<AnyArray>>;  
 Newcomer to_newcomer(const TypedGraph& graph, const std::vector<NewEdges>& edges) {
   std::map<std::uint32_t, Newcomer::Edge> merged;
   for (const auto& [type, array, weight_array] : edges) {
-    require(type < graph.num_types(),
-            "type is " + std::to_string(type) + "; there are " + std::to_string(graph.num_types()) + " types");
+    require_type(type, graph.num_types());
     const auto ids = view<std::uint32_t>(array, "ids");
     const auto weights = view_or_none<float>(weight_array, "weights", ids.size());
     for (std::size_t i = 0; i < ids.size(); ++i) {
@@ -368,20 +382,14 @@ Newcomer to_newcomer(const TypedGraph& graph, const std::vector<NewEdges>& edges
   return newcomer;
 }
 
-std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>, Owned<std::uint32_t>> bind_push_newcomer(
-    const BoundGraph& graph, const std::vector<NewEdges>& edges, const std::vector<std::size_t>& take, double restart,
-    double eps, bool complete) {
+Pushed bind_push_newcomer(const BoundGraph& graph, const std::vector<NewEdges>& edges,
+                          const std::vector<std::size_t>& take, double restart, double eps, bool complete) {
   const PushRule rule = graph.to_rule(0, restart, eps, complete);
   const std::size_t width = num_slots(*graph, take);
   const Newcomer newcomer = to_newcomer(*graph, edges);
-  Output<std::uint32_t> neighbors(1, width);
-  Output<float> weights(1, width);
-  std::vector<float> mass(1);
-  std::vector<std::uint32_t> pushes(1);
-  without_gil(1, [&](const Workers&) {
-    push_newcomer(*graph, newcomer, rule, take, {neighbors.span, weights.span, mass, pushes});
-  });
-  return {neighbors.array, weights.array, to_numpy(std::move(mass)), to_numpy(std::move(pushes))};
+  PushArrays arrays(1, width);
+  without_gil(1, [&](const Workers&) { push_newcomer(*graph, newcomer, rule, take, arrays.output()); });
+  return arrays.release();
 }
 
 std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>, Owned<float>> bind_push_state(const BoundGraph& graph,
@@ -401,8 +409,7 @@ WalkRule to_walk_rule(const BoundGraph& graph, std::size_t type, const std::tupl
                       double restart, std::uint64_t seed) {
   constexpr std::uint64_t kMaxSteps = 1 << 24;  // visits are counted exactly in a float
   const auto [num_walks, walk_length] = shape;
-  require(type < (*graph).num_types(),
-          "type is " + std::to_string(type) + "; there are " + std::to_string((*graph).num_types()) + " types");
+  require_type(type, (*graph).num_types());
   require((*graph).num_types() < kNoType, "walks know 254 entity types at most");
   require(num_walks >= 1 && walk_length >= 1 && num_walks <= kMaxSteps && walk_length <= kMaxSteps / num_walks,
           "shape is (" + std::to_string(num_walks) + ", " + std::to_string(walk_length) +

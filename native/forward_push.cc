@@ -5,8 +5,6 @@
 #include <cmath>
 #include <map>
 #include <numeric>
-#include <stdexcept>
-#include <string>
 
 #include "pusher.hpp"
 #include "ranker.hpp"
@@ -16,13 +14,6 @@ namespace omnisage {
 namespace {
 
 constexpr std::size_t kSourcesPerChunk = 16;
-
-void check_source(std::size_t at, std::uint32_t source, std::size_t num_entities) {
-  if (source < num_entities) return;
-  throw std::out_of_range("sources[" + std::to_string(at) + "] is " + std::to_string(source) +
-                          ", but that entity type has " + std::to_string(num_entities) +
-                          " entities; ids must be below that");
-}
 
 // Entities up to which an array of residuals is used: 32 MB.
 constexpr std::size_t kMaxDense = std::size_t{8} << 20;
@@ -63,7 +54,7 @@ void push_all(const TypedGraph& graph, std::size_t source_type, std::span<const 
 void forward_push(const TypedGraph& graph, std::size_t source_type, std::span<const std::uint32_t> sources,
                   const PushRule& rule, std::span<const std::size_t> take, const PushOutput& output,
                   const Workers& workers) {
-  for (std::size_t i = 0; i < sources.size(); ++i) check_source(i, sources[i], graph.num_entities(source_type));
+  graph.check_sources(source_type, sources);
   if (graph.num_entities() <= kMaxDense) {
     push_all(graph, source_type, sources, rule, take, output, workers, DenseResiduals(graph.num_entities()));
   } else {

@@ -6,8 +6,6 @@
 #include <cmath>
 #include <numeric>
 #include <optional>
-#include <stdexcept>
-#include <string>
 
 #include "best.hpp"
 #include "hash.hpp"
@@ -128,14 +126,9 @@ class Block {
 // Sources in internal numbering, checked.
 std::vector<std::uint32_t> to_internal(const TypedGraph& graph, std::size_t type,
                                        std::span<const std::uint32_t> sources) {
+  graph.check_sources(type, sources);
   std::vector<std::uint32_t> internal(sources.size());
-  for (std::size_t i = 0; i < sources.size(); ++i) {
-    if (sources[i] >= graph.num_entities(type)) {
-      throw std::out_of_range("sources[" + std::to_string(i) + "] is " + std::to_string(sources[i]) +
-                              ", but that entity type has " + std::to_string(graph.num_entities(type)) + " entities");
-    }
-    internal[i] = graph.internal(type, sources[i]);
-  }
+  for (std::size_t i = 0; i < sources.size(); ++i) internal[i] = graph.internal(type, sources[i]);
   return internal;
 }
 

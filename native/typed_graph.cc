@@ -72,6 +72,15 @@ TypedGraph::TypedGraph(const std::vector<std::size_t>& num_entities, const std::
   copy_lists(adjacencies, workers);
 }
 
+void TypedGraph::check_sources(std::size_t type, std::span<const std::uint32_t> sources) const {
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    if (sources[i] < num_entities(type)) continue;
+    throw std::out_of_range("sources[" + std::to_string(i) + "] is " + std::to_string(sources[i]) +
+                            ", but that entity type has " + std::to_string(num_entities(type)) +
+                            " entities; ids must be below that");
+  }
+}
+
 void TypedGraph::number_entities(const std::vector<Adjacency>& adjacencies, const Workers& workers) {
   std::vector<std::uint32_t> degrees(num_entities());  // by offset(type) + id
   internal_.resize(num_entities());

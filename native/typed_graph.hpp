@@ -56,6 +56,9 @@ class TypedGraph {
     return type;
   }
 
+  // Throws std::out_of_range, naming the first place, unless all are ids of a type.
+  void check_sources(std::size_t type, std::span<const std::uint32_t> sources) const;
+
   // The list of internal number u is indices()[indptr()[u] : indptr()[u + 1]], in internal numbers; weights run
   // beside it, or are empty if no adjacency has any.
   std::span<const std::uint64_t> indptr() const { return indptr_; }
