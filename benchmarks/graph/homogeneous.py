@@ -39,7 +39,7 @@ def merge(graph: Graph) -> Homogeneous:
 
 
 @njit(cache=False)
-def _append(indices, next_place, indptr, others, other_offset):  # noqa: ANN001, ANN202
+def _append(indices, next_place, indptr, others, other_offset):  # noqa: ANN001, ANN202 - numba types it
     for entity in range(len(indptr) - 1):
         for at in range(indptr[entity], indptr[entity + 1]):
             indices[next_place[entity]] = others[at] + other_offset
@@ -64,7 +64,7 @@ def exact_proximity(graph: Homogeneous, sources: NDArray[np.int64], *, restart: 
 
 
 @njit(parallel=True, cache=False)
-def _step(indptr, indices, before, after, factor):  # noqa: ANN001, ANN202
+def _step(indptr, indices, before, after, factor):  # noqa: ANN001, ANN202 - numba types it
     """One step of the walk that does not restart: after[v] = factor * sum over neighbors u of before[u] / degree(u)."""
     num_entities, width = before.shape
     for entity in prange(num_entities):

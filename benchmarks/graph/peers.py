@@ -23,7 +23,7 @@ Rank = Callable[[object, NDArray[np.int64]], list[NDArray[np.int64]]]  # its res
 
 
 @njit(cache=False)
-def _sift_up(scores, ids, place):  # noqa: ANN001, ANN202
+def _sift_up(scores, ids, place):  # noqa: ANN001, ANN202 - numba types it
     while place > 0 and scores[(place - 1) // 2] > scores[place]:
         parent = (place - 1) // 2
         scores[place], scores[parent] = scores[parent], scores[place]
@@ -32,7 +32,7 @@ def _sift_up(scores, ids, place):  # noqa: ANN001, ANN202
 
 
 @njit(cache=False)
-def _sift_down(scores, ids, size):  # noqa: ANN001, ANN202
+def _sift_down(scores, ids, size):  # noqa: ANN001, ANN202 - numba types it
     place = 0
     while 2 * place + 1 < size:
         child = 2 * place + 1
@@ -46,7 +46,7 @@ def _sift_down(scores, ids, size):  # noqa: ANN001, ANN202
 
 
 @njit(cache=False)
-def _keep_best(heap_scores, heap_ids, size, score, entity):  # noqa: ANN001, ANN202
+def _keep_best(heap_scores, heap_ids, size, score, entity):  # noqa: ANN001, ANN202 - numba types it
     """Offers an entity to a heap of the best so far; returns the heap's size."""
     if size < len(heap_ids):
         heap_scores[size], heap_ids[size] = score, entity
@@ -59,7 +59,7 @@ def _keep_best(heap_scores, heap_ids, size, score, entity):  # noqa: ANN001, ANN
 
 
 @njit(cache=False)
-def _push_all(indptr, indices, border, sources, restart, eps, take):  # noqa: ANN001, ANN202
+def _push_all(indptr, indices, border, sources, restart, eps, take):  # noqa: ANN001, ANN202 - numba types it
     """[S, 2, take] the best below and from `border` on, -1 in empty slots."""
     num_all = len(indptr) - 1
     residual = np.zeros(num_all, np.float32)

@@ -15,17 +15,18 @@ import json
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from harness import fastest, make_parser, open_or_build, parse
 from homogeneous import Homogeneous, exact_proximity, merge
 from machine import machine
 from numpy.typing import NDArray
 from peers import Rank, Run, careful_numba, installed, limit_threads, networkit_push, pyg_kernel
-from powerlaw import power_law_graph
 
-from omnisage.graph import Graph, build_graph, open_graph
+from omnisage.graph import Graph
 
 RESTART, TAKE = 0.15, 100
 SOURCES = {1e-3: 4000, 1e-4: 1000, 1e-5: 150}  # per repetition; PyG and networkit take a tenth
@@ -80,15 +81,13 @@ def programs(graph: Graph, merged: Homogeneous, eps: float) -> list[Program]:
 
 
 def time_all(chosen: list[Program], sources: NDArray[np.int64], repeats: int) -> None:
-    """Interleaved; the fastest repetition of each program counts."""
+    """Fills in the seconds per source of every program."""
     for program in chosen:
         program.run(sources[:4])  # compiles
-    for _ in range(repeats):
-        for program in chosen:
-            part = sources[: max(8, int(len(sources) * program.share))]
-            started = time.perf_counter()
-            program.run(part)
-            program.seconds = min(program.seconds, (time.perf_counter() - started) / len(part))
+    parts = [sources[: max(8, int(len(sources) * program.share))] for program in chosen]
+    runs = [partial(program.run, part) for program, part in zip(chosen, parts, strict=True)]
+    for program, part, seconds in zip(chosen, parts, fastest(runs, repeats), strict=True):
+        program.seconds = seconds / len(part)
 
 
 def best_of_each_type(ranked: NDArray[np.int64], offsets: dict[str, int]) -> list[NDArray[np.int64]]:
@@ -100,19 +99,10 @@ def best_of_each_type(ranked: NDArray[np.int64], offsets: dict[str, int]) -> lis
 
 def exact_best(merged: Homogeneous, sources: NDArray[np.int64]) -> list[list[NDArray[np.int64]]]:
     """Of every source the exact best of each type."""
-    best: list[list[NDArray[np.int64]]] = []
-    for first in range(0, len(sources), 16):
-        part = sources[first : first + 16]
-        proximity = exact_proximity(merged, part, restart=RESTART)
-        proximity[np.arange(len(part)), part] = -1
-        bounds = list(merged.offsets.values())
-        for row in proximity:
-            of_types = []
-            for begin, end in pairwise(bounds):
-                top = np.argpartition(-row[begin:end], TAKE)[:TAKE]
-                of_types.append(begin + top)
-            best.append(of_types)
-    return best
+    proximity = exact_proximity(merged, sources, restart=RESTART)
+    proximity[np.arange(len(sources)), sources] = -1
+    ranges = list(pairwise(merged.offsets.values()))
+    return [[begin + np.argpartition(-row[begin:end], TAKE)[:TAKE] for begin, end in ranges] for row in proximity]
 
 
 def precision(
@@ -124,14 +114,6 @@ def precision(
         found = best_of_each_type(ranked, offsets)
         shares.append([len(np.intersect1d(f, e)) / len(e) for f, e in zip(found, exact, strict=True)])
     return tuple(round(float(share), 3) for share in np.mean(shares, axis=0))
-
-
-def open_or_build(options: argparse.Namespace, folder: Path) -> Graph:
-    """The graph on disk, made once if a folder to keep it in is named."""
-    if (folder / "graph" / "manifest.json").exists():
-        return open_graph(folder / "graph")
-    world = power_law_graph(options.items, seed=options.seed)
-    return build_graph(world.edges, num_entities=world.num_entities, out=folder / "graph")
 
 
 def report(found: list[Program], types: list[str]) -> str:
@@ -172,25 +154,12 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[list[Program], d
     return found, {**graph.num_entities, "list_entries": len(merged.indices)}
 
 
-def parse() -> argparse.Namespace:
-    """The options; --small changes the size only."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--items", type=int, default=1_000_000)
-    parser.add_argument("--small", action="store_true", help="100,000 items")
-    parser.add_argument("--eps", type=float, nargs="+", default=[1e-3, 1e-4, 1e-5])
-    parser.add_argument("--exact-sources", type=int, default=48)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep", type=Path, help="folder in which the graph is built, or found from an earlier run")
-    parser.add_argument("--out", type=Path, help="file for the results, as JSON")
-    options = parser.parse_args()
-    options.items = 100_000 if options.small else options.items
-    return options
-
-
 def main() -> None:
     """Measure and print."""
-    options = parse()
+    parser = make_parser(__doc__)
+    parser.add_argument("--eps", type=float, nargs="+", default=[1e-3, 1e-4, 1e-5])
+    parser.add_argument("--exact-sources", type=int, default=48)
+    options = parse(parser)
     with tempfile.TemporaryDirectory() as temporary:
         found, sizes = measure(options, options.keep or Path(temporary))
     print("\n" + report(found, list(sizes)[:2]))

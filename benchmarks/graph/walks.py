@@ -18,15 +18,16 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from harness import fastest, make_parser, open_or_build, parse
 from homogeneous import Homogeneous, merge
 from machine import machine
 from numba import njit
 from numpy.typing import NDArray
-from push import open_or_build
 
 from omnisage.graph import Graph
 
@@ -62,7 +63,7 @@ class Program:
 
 
 @njit(cache=False)
-def _numba_walks(indptr, indices, sources, num_walks, length, restart, seed):  # noqa: ANN001, ANN202
+def _numba_walks(indptr, indices, sources, num_walks, length, restart, seed):  # noqa: ANN001, ANN202 - numba types it
     """128 walks side by side, so that the processor can overlap their memory accesses; xorshift per walk."""
     total = len(sources) * num_walks
     places = np.empty((total, length + 1), np.int32)
@@ -140,14 +141,12 @@ def programs(graph: Graph, merged: Homogeneous, use: Use) -> list[Program]:
 
 
 def time_all(chosen: list[Program], sources: NDArray[np.int64], repeats: int) -> None:
-    """Interleaved; the fastest repetition of each program counts."""
+    """Fills in the seconds of every program."""
     for program in chosen:
         program.run(sources[:4])  # compiles
-    for _ in range(repeats):
-        for program in chosen:
-            started = time.perf_counter()
-            program.run(sources)
-            program.seconds = min(program.seconds, time.perf_counter() - started)
+    runs = [partial(program.run, sources) for program in chosen]
+    for program, seconds in zip(chosen, fastest(runs, repeats), strict=True):
+        program.seconds = seconds
 
 
 def report(chosen: list[Program], use: Use) -> str:
@@ -178,15 +177,7 @@ def measure(options: argparse.Namespace, folder: Path) -> list[dict[str, object]
 
 def main() -> None:
     """Measure, print Markdown, write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--items", type=int, default=1_000_000)
-    parser.add_argument("--small", action="store_true", help="100,000 items")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep", type=Path, help="folder in which the graph is built, or found from an earlier run")
-    parser.add_argument("--out", type=Path, help="file for the results, as JSON")
-    options = parser.parse_args()
-    options.items = 100_000 if options.small else options.items
+    options = parse(make_parser(__doc__))
     with tempfile.TemporaryDirectory() as temporary:
         rows = measure(options, options.keep or Path(temporary))
     if options.out:
