@@ -85,7 +85,7 @@ def check_gather(_: None, arguments: Arguments, result: Any) -> None:
     np.testing.assert_array_equal(result, arguments["rows"][arguments["ids"]].astype(np.float32))
 
 
-def check_TypedGraph(_: None, arguments: Arguments, result: _native.TypedGraph) -> None:  # noqa: N802
+def check_TypedGraph(_: None, arguments: Arguments, result: _native.TypedGraph) -> None:  # noqa: N802 - as the class
     """As many entries as the adjacencies have, all of them entities."""
     indptr, indices, _weights, ids = result.lists()
     num_entities = sum(int(count) for count in arguments["num_entities"])

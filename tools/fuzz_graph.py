@@ -43,7 +43,7 @@ def run_cases(kind: str, first: int, end: int, seed: int, *, raising: bool = Fal
                     outcome = fuzz_inputs.run_case(rng)
                 else:
                     outcome = fuzz_artifacts.run_case(rng, whole, expected, Path(temporary) / "damaged")
-            except Exception as error:
+            except Exception as error:  # whatever else a case raises is what the fuzzer looks for
                 if raising:
                     raise
                 outcome = f"FAILED {type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -1,5 +1,6 @@
 """The graph on disk: lists and degrees against a Python loop over the edges, its errors, and damaged files."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -162,9 +163,9 @@ def edit(before: str, after: str) -> object:
         ("manifest.json", edit('"item": 5', '"item": -5'), "manifest.json is damaged"),
     ],
 )
-def test_a_damaged_graph_is_refused(tmp_path: Path, file: str, damage: object, message: str) -> None:
+def test_a_damaged_graph_is_refused(tmp_path: Path, file: str, damage: Callable[[Path], object], message: str) -> None:
     build(tmp_path)
-    damage(tmp_path / "graph" / file)  # type: ignore[operator]
+    damage(tmp_path / "graph" / file)
     with pytest.raises(OmnisageError, match=message):
         open_graph(tmp_path / "graph")
 

@@ -18,4 +18,5 @@ def test_the_snippets_of_the_page_run(tmp_path: Path, monkeypatch: pytest.Monkey
     for number, snippet in enumerate(snippets):
         if "pyg" in snippet and not find_spec("torch_geometric"):
             continue
+        # Our own page, and running it is the test.
         exec(compile(snippet, f"snippet {number} of {PAGE.name}", "exec"), names)

@@ -47,7 +47,7 @@ def pyg(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type
     if request.param == "installed":
         return pytest.importorskip("torch_geometric.data").HeteroData
     package, data = types.ModuleType("torch_geometric"), types.ModuleType("torch_geometric.data")
-    data.HeteroData = FakeHeteroData  # type: ignore[attr-defined]
+    data.HeteroData = FakeHeteroData  # type: ignore[attr-defined]  # a module takes any attribute
     monkeypatch.setitem(sys.modules, "torch_geometric", package)
     monkeypatch.setitem(sys.modules, "torch_geometric.data", data)
     return FakeHeteroData

@@ -1,5 +1,7 @@
 """Twin: adjacency lists against scipy.sparse."""
 
+from random import Random
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -36,11 +38,11 @@ def test_lists_equal_scipy(edges: list[Edge], weighted: bool, symmetric: bool) -
 
 
 @given(EDGES, st.randoms())
-def test_lists_do_not_depend_on_the_order_of_the_edges_or_the_threads(edges: list[Edge], random: object) -> None:
+def test_lists_do_not_depend_on_the_order_of_the_edges_or_the_threads(edges: list[Edge], random: Random) -> None:
     # Weights whose float32 sum depends on the order of the terms.
     edges = [(a, b, w * 0.1 + 1e-4 * i) for i, (a, b, w) in enumerate(edges)]
     shuffled = list(edges)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]  # hypothesis draws a random.Random
+    random.shuffle(shuffled)
     one = build(edges, weighted=True, symmetric=True)
     two = build(shuffled, weighted=True, symmetric=True, num_threads=2)
     assert [array.tobytes() for array in one] == [array.tobytes() for array in two]

@@ -4,39 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typed_edges import TypedEdges, typed_edges
 
 from omnisage import _native
 from omnisage.randomness import splitmix64
 
 EMPTY, NO_TYPE = 4294967295, 255
-Edges = list[tuple[int, int, float]]
-
-
-def make_graph(num_entities: list[int], relations: list[tuple[int, int, Edges, bool]]) -> _native.TypedGraph:
-    """Relations (source type, target type, edges, whether weighted) as a native graph."""
-    adjacencies = []
-    for source, target, edges, is_weighted in relations:
-        ends = [np.array([edge[i] for edge in edges], np.uint32) for i in (0, 1)]
-        weights = np.array([edge[2] for edge in edges], np.float32) if is_weighted else None
-        for start, stop, rows, columns in [(source, target, *ends), (target, source, *ends[::-1])]:
-            sizes = {"num_rows": num_entities[start], "num_columns": num_entities[stop]}
-            lists = _native.build_csr([(rows, columns, weights)], is_symmetric=source == target, **sizes)
-            adjacencies.append((f"{source}-{target}", start, stop, *lists))
-            if source == target:
-                break
-    return _native.TypedGraph(num_entities, adjacencies)
-
-
-@st.composite
-def graphs(draw: st.DrawFn, *, may_be_weighted: bool = True) -> tuple[_native.TypedGraph, list[int]]:
-    num_entities = draw(st.lists(st.integers(1, 6), min_size=1, max_size=3))
-    relations = []
-    for _ in range(draw(st.integers(1, 3))):
-        source, target = (draw(st.integers(0, len(num_entities) - 1)) for _ in range(2))
-        ids = st.integers(0, num_entities[source] - 1), st.integers(0, num_entities[target] - 1)
-        edges = draw(st.lists(st.tuples(*ids, st.sampled_from([0.1, 1.0, 7.0])), max_size=15))
-        relations.append((source, target, edges, may_be_weighted and draw(st.booleans())))
-    return make_graph(num_entities, relations), num_entities
 
 
 def hash_of(key: int) -> int:
@@ -61,11 +34,9 @@ def walk_twin(graph: _native.TypedGraph, source: int, key: int, length: int, res
 
 
 @settings(deadline=None)
-@given(graphs(may_be_weighted=False), st.sampled_from([0.0, 0.3, 1.0]), st.integers(0, 2**63), st.data())
-def test_walks_are_those_of_the_loop(
-    world: tuple[_native.TypedGraph, list[int]], restart: float, seed: int, data: st.DataObject
-) -> None:
-    graph, num_entities = world
+@given(typed_edges(may_be_weighted=False), st.sampled_from([0.0, 0.3, 1.0]), st.integers(0, 2**63), st.data())
+def test_walks_are_those_of_the_loop(world: TypedEdges, restart: float, seed: int, data: st.DataObject) -> None:
+    graph, num_entities = world.native(), world.num_entities
     source_type = data.draw(st.integers(0, len(num_entities) - 1))
     sources = np.arange(num_entities[source_type], dtype=np.uint32)
     ids, types = graph.random_walks(source_type, sources, shape=(3, 5), restart=restart, seed=seed)
@@ -83,11 +54,11 @@ def test_walks_are_those_of_the_loop(
 
 
 @settings(deadline=None)
-@given(graphs(), st.integers(1, 300), st.integers(1, 6), st.data())
+@given(typed_edges(), st.integers(1, 300), st.integers(1, 6), st.data())
 def test_most_visited_counts_the_same_walks(
-    world: tuple[_native.TypedGraph, list[int]], num_walks: int, length: int, data: st.DataObject
+    world: TypedEdges, num_walks: int, length: int, data: st.DataObject
 ) -> None:
-    graph, num_entities = world
+    graph, num_entities = world.native(), world.num_entities
     source_type = data.draw(st.integers(0, len(num_entities) - 1))
     source = np.array([data.draw(st.integers(0, num_entities[source_type] - 1))], np.uint32)
     take = data.draw(st.lists(st.integers(0, 8), min_size=len(num_entities), max_size=len(num_entities)))
@@ -115,7 +86,7 @@ def test_most_visited_counts_the_same_walks(
 def test_steps_have_the_exact_probabilities(is_weighted: bool) -> None:
     rng = np.random.default_rng(0)
     edges = [(0, other, float(weight)) for other, weight in enumerate(10 ** rng.uniform(-3, 3, 300))]
-    graph = make_graph([1, 300], [(0, 1, edges, is_weighted)])
+    graph = TypedEdges([1, 300], [(0, 1, edges, is_weighted)]).native()
     num_walks, restart = 400_000, 0.25
     ids, types = graph.random_walks(0, np.zeros(1, np.uint32), shape=(num_walks, 1), restart=restart, seed=3)
     weights = np.array([weight for _, _, weight in edges]) if is_weighted else np.ones(300)
@@ -130,7 +101,7 @@ def test_steps_have_the_exact_probabilities(is_weighted: bool) -> None:
 
 
 def test_steps_of_one_walk_are_independent() -> None:
-    graph = make_graph([16], [(0, 0, [(a, b, 1.0) for a in range(16) for b in range(a)], False)])
+    graph = TypedEdges([16], [(0, 0, [(a, b, 1.0) for a in range(16) for b in range(a)], False)]).native()
     ids, _ = graph.random_walks(0, np.arange(16, dtype=np.uint32), shape=(4000, 4), restart=0.0, seed=1)
     moves = (ids[:, 1:].astype(int) - ids[:, :-1]) % 16  # 1 .. 15, alike likely
     for first in range(4):
@@ -145,7 +116,7 @@ def test_threads_and_batches_do_not_change_the_walks(is_weighted: bool) -> None:
     rng = np.random.default_rng(1)
     ends = (2000 * rng.random((20_000, 2)) ** 2).astype(int)
     edges = [(int(a), int(b), float(w)) for (a, b), w in zip(ends, rng.random(20_000) + 0.1, strict=True)]
-    graph = make_graph([2000, 2000], [(0, 1, edges, is_weighted), (1, 1, edges[:500], False)])
+    graph = TypedEdges([2000, 2000], [(0, 1, edges, is_weighted), (1, 1, edges[:500], False)]).native()
     sources = rng.integers(0, 2000, 500).astype(np.uint32)
     rules = {"shape": (7, 9), "restart": 0.2, "seed": 4}
     one = graph.random_walks(0, sources, **rules, num_threads=1)
@@ -162,7 +133,7 @@ def test_threads_and_batches_do_not_change_the_walks(is_weighted: bool) -> None:
 
 
 def test_a_walk_ends_where_there_is_no_edge() -> None:
-    graph = make_graph([2], [(0, 0, [], False)])
+    graph = TypedEdges([2], [(0, 0, [], False)]).native()
     ids, types = graph.random_walks(0, np.array([1], np.uint32), shape=(2, 3), restart=0.5, seed=0)
     assert ids.tolist() == [[1, EMPTY, EMPTY, EMPTY]] * 2
     assert types.tolist() == [[0, NO_TYPE, NO_TYPE, NO_TYPE]] * 2
@@ -184,7 +155,7 @@ def test_a_walk_ends_where_there_is_no_edge() -> None:
     ],
 )
 def test_bad_arguments_are_refused(change: dict, error: type[Exception], message: str) -> None:
-    graph = make_graph([2, 1], [(0, 1, [(0, 0, 1.0)], False)])
+    graph = TypedEdges([2, 1], [(0, 1, [(0, 0, 1.0)], False)]).native()
     good = {"source_type": 0, "sources": np.zeros(1, np.uint32), "shape": (1, 1), "restart": 0.5, "seed": 0}
     with pytest.raises(error, match=message):
         graph.random_walks(**(good | change))
@@ -193,7 +164,7 @@ def test_bad_arguments_are_refused(change: dict, error: type[Exception], message
 
 
 def test_quotas_must_fit_the_types() -> None:
-    graph = make_graph([2, 1], [(0, 1, [(0, 0, 1.0)], False)])
+    graph = TypedEdges([2, 1], [(0, 1, [(0, 0, 1.0)], False)]).native()
     for take, message in [([1], "take has 1 entries"), ([2**63, 2**63], "a quota is 4294967295 at most")]:
         with pytest.raises(ValueError, match=message):
             graph.most_visited(0, np.zeros(1, np.uint32), take, shape=(1, 1), restart=0.5, seed=0)
