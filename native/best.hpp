@@ -1,13 +1,13 @@
 // The k best of a stream of scored indices, without sorting the stream; shared by topk and random_walks.
 #pragma once
 
-#include <algorithm>
 #include <bit>
 #include <cstdint>
-#include <functional>
 #include <limits>
 #include <span>
 #include <vector>
+
+#include "select.hpp"
 
 namespace omnisage {
 
@@ -44,16 +44,15 @@ class Best {
   // Sorts what is kept, best first; then size() and entry(0) .. entry(size() - 1) may be read until the next reset.
   void sort() {
     if (keys_.size() > k_) cut();
-    std::sort(keys_.begin(), keys_.end(), std::greater<>());
+    sort_falling(keys_);
   }
   std::size_t size() const { return keys_.size(); }
   Entry entry(std::size_t rank) const { return from_key(keys_[rank]); }
 
  private:
   void cut() {
-    const auto worst = keys_.begin() + static_cast<std::ptrdiff_t>(k_ - 1);
-    std::nth_element(keys_.begin(), worst, keys_.end(), std::greater<>());
-    worst_key_ = *worst;
+    select_largest(keys_, k_);
+    worst_key_ = keys_[k_ - 1];
     threshold_ = from_key(worst_key_).score;
     keys_.resize(k_);
   }

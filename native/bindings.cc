@@ -307,13 +307,15 @@ Shown<T> show(std::span<const T> values, nb::handle owner) {
   return Shown<T>(values.data(), {values.size()}, owner);
 }
 
-// The graph's merged lists and the ids behind its internal numbers, without a copy.
-std::tuple<Shown<std::uint64_t>, Shown<std::uint32_t>, std::optional<Shown<float>>, Shown<std::uint32_t>> bind_lists(
-    nb::handle_t<BoundGraph> self) {
+// The graph's merged lists, and the ids and types behind its internal numbers, without a copy.
+std::tuple<Shown<std::uint64_t>, Shown<std::uint32_t>, std::optional<Shown<float>>, Shown<std::uint32_t>,
+           Shown<std::uint8_t>>
+bind_lists(nb::handle_t<BoundGraph> self) {
   const TypedGraph& graph = *nb::cast<const BoundGraph&>(self);
   std::optional<Shown<float>> weights;
   if (graph.is_weighted()) weights = show(graph.weights(), self);
-  return {show(graph.indptr(), self), show(graph.indices(), self), weights, show(graph.externals(), self)};
+  return {show(graph.indptr(), self), show(graph.indices(), self), weights, show(graph.externals(), self),
+          show(graph.types(), self)};
 }
 
 // How many slots the quotas of all types need.
@@ -328,18 +330,26 @@ std::size_t num_slots(const TypedGraph& graph, const std::vector<std::size_t>& t
   return std::accumulate(take.begin(), take.end(), std::size_t{0});
 }
 
-using Pushed = std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>, Owned<std::uint32_t>>;
+// ids, weights, counts, mass, pushes
+using Pushed = std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<std::uint32_t>, Owned<float>, Owned<std::uint32_t>>;
 
 // The arrays that pushes from some sources fill.
 struct PushArrays {
-  PushArrays(std::size_t num_sources, std::size_t width)
-      : ids(num_sources, width), weights(num_sources, width), mass(num_sources), pushes(num_sources) {}
+  PushArrays(std::size_t num_sources, std::size_t width, std::size_t num_types)
+      : ids(num_sources, width),
+        weights(num_sources, width),
+        counts(num_sources, num_types),
+        mass(num_sources),
+        pushes(num_sources) {}
 
-  PushOutput output() { return {ids.span, weights.span, mass, pushes}; }
-  Pushed release() { return {ids.array, weights.array, to_numpy(std::move(mass)), to_numpy(std::move(pushes))}; }
+  PushOutput output() { return {ids.span, weights.span, counts.span, mass, pushes}; }
+  Pushed release() {
+    return {ids.array, weights.array, counts.array, to_numpy(std::move(mass)), to_numpy(std::move(pushes))};
+  }
 
   Output<std::uint32_t> ids;
   Output<float> weights;
+  Output<std::uint32_t> counts;
   std::vector<float> mass;
   std::vector<std::uint32_t> pushes;
 };
@@ -349,7 +359,7 @@ Pushed bind_forward_push(const BoundGraph& graph, std::size_t source_type, const
                          int num_threads) {
   const PushRule rule = graph.to_rule(source_type, restart, eps, complete);
   const auto ids = view<std::uint32_t>(sources, "sources");
-  PushArrays arrays(ids.size(), num_slots(*graph, take));
+  PushArrays arrays(ids.size(), num_slots(*graph, take), take.size());
   without_gil(num_threads, [&](const Workers& workers) {
     forward_push(*graph, source_type, ids, rule, take, arrays.output(), workers);
   });
@@ -387,7 +397,7 @@ Pushed bind_push_newcomer(const BoundGraph& graph, const std::vector<NewEdges>& 
   const PushRule rule = graph.to_rule(0, restart, eps, complete);
   const std::size_t width = num_slots(*graph, take);
   const Newcomer newcomer = to_newcomer(*graph, edges);
-  PushArrays arrays(1, width);
+  PushArrays arrays(1, width, take.size());
   without_gil(1, [&](const Workers&) { push_newcomer(*graph, newcomer, rule, take, arrays.output()); });
   return arrays.release();
 }
@@ -410,7 +420,6 @@ WalkRule to_walk_rule(const BoundGraph& graph, std::size_t type, const std::tupl
   constexpr std::uint64_t kMaxSteps = 1 << 24;  // visits are counted exactly in a float
   const auto [num_walks, walk_length] = shape;
   require_type(type, (*graph).num_types());
-  require((*graph).num_types() < kNoType, "walks know 254 entity types at most");
   require(num_walks >= 1 && walk_length >= 1 && num_walks <= kMaxSteps && walk_length <= kMaxSteps / num_walks,
           "shape is (" + std::to_string(num_walks) + ", " + std::to_string(walk_length) +
               "); both numbers must be >= 1, and their product at most 16777216");
@@ -431,7 +440,7 @@ std::tuple<Owned<std::uint32_t>, Owned<std::uint8_t>> bind_random_walks(
   return {entities.array, types.array};
 }
 
-std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>> bind_most_visited(
+std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<std::uint32_t>, Owned<float>> bind_most_visited(
     const BoundGraph& graph, std::size_t source_type, const AnyArray& sources, const std::vector<std::size_t>& take,
     const std::tuple<std::uint64_t, std::uint64_t>& shape, double restart, std::uint64_t seed, int num_threads) {
   const WalkRule rule = to_walk_rule(graph, source_type, shape, restart, seed);
@@ -439,12 +448,13 @@ std::tuple<Owned<std::uint32_t>, Owned<float>, Owned<float>> bind_most_visited(
   const std::size_t width = num_slots(*graph, take);
   Output<std::uint32_t> neighbors(ids.size(), width);
   Output<float> weights(ids.size(), width);
+  Output<std::uint32_t> counts(ids.size(), take.size());
   std::vector<float> mass(ids.size());
   without_gil(num_threads, [&](const Workers& workers) {
-    most_visited(*graph, graph.alias(workers), source_type, ids, rule, take, {neighbors.span, weights.span, mass},
-                 workers);
+    most_visited(*graph, graph.alias(workers), source_type, ids, rule, take,
+                 {neighbors.span, weights.span, counts.span, mass}, workers);
   });
-  return {neighbors.array, weights.array, to_numpy(std::move(mass))};
+  return {neighbors.array, weights.array, counts.array, to_numpy(std::move(mass))};
 }
 
 }  // namespace

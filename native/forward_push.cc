@@ -15,12 +15,18 @@ namespace {
 
 constexpr std::size_t kSourcesPerChunk = 16;
 
-// Entities up to which an array of residuals is used: 32 MB.
+// An array of residuals is used up to this many entities, 32 MB, and up to this many per slot of a hash table: smaller
+// tables stay in the processor's nearest caches, where an array would not.
 constexpr std::size_t kMaxDense = std::size_t{8} << 20;
+constexpr std::size_t kMaxDensePerSlot = 16;
 
 // Slots that are enough for most sources: growing in between costs more than a push.
 std::size_t num_slots(const TypedGraph& graph, const PushRule& rule) {
   return static_cast<std::size_t>(std::min(4.0 * static_cast<double>(graph.num_entities()), 2 / rule.eps));
+}
+
+bool is_dense(const TypedGraph& graph, const PushRule& rule) {
+  return graph.num_entities() <= std::min(kMaxDense, kMaxDensePerSlot * num_slots(graph, rule));
 }
 
 template <typename Residuals>
@@ -42,8 +48,9 @@ void push_all(const TypedGraph& graph, std::size_t source_type, std::span<const 
       if (i + 1 < end) pusher.prefetch_list(internal[i + 1 - begin]);
       pusher.push_from(source);
       output.pushes[i] = static_cast<std::uint32_t>(pusher.pushes().size());
-      output.mass[i] = rankers[thread].rank(source, pusher, output.ids.subspan(i * width, width),
-                                            output.weights.subspan(i * width, width));
+      const Ranker::Row row{output.ids.subspan(i * width, width), output.weights.subspan(i * width, width),
+                            output.counts.subspan(i * take.size(), take.size())};
+      output.mass[i] = rankers[thread].rank(source, pusher, row);
     }
   };
   parallel_for(sources.size(), kSourcesPerChunk, workers, chunk);
@@ -55,7 +62,7 @@ void forward_push(const TypedGraph& graph, std::size_t source_type, std::span<co
                   const PushRule& rule, std::span<const std::size_t> take, const PushOutput& output,
                   const Workers& workers) {
   graph.check_sources(source_type, sources);
-  if (graph.num_entities() <= kMaxDense) {
+  if (is_dense(graph, rule)) {
     push_all(graph, source_type, sources, rule, take, output, workers, DenseResiduals(graph.num_entities()));
   } else {
     push_all(graph, source_type, sources, rule, take, output, workers, HashedResiduals(num_slots(graph, rule)));
@@ -85,7 +92,7 @@ void push_newcomer(const TypedGraph& graph, const Newcomer& newcomer, const Push
   const auto number = static_cast<std::uint32_t>(graph.num_entities());
   pusher.push_from(number);
   output.pushes[0] = static_cast<std::uint32_t>(pusher.pushes().size());
-  output.mass[0] = ranker.rank(number, pusher, output.ids, output.weights);
+  output.mass[0] = ranker.rank(number, pusher, {output.ids, output.weights, output.counts});
 }
 
 PushState push_state(const TypedGraph& graph, std::uint32_t source, const PushRule& rule) {

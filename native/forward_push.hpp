@@ -38,6 +38,7 @@ struct PushRule {
 struct PushOutput {
   std::span<std::uint32_t> ids;     // kEmpty where a slot holds nothing
   std::span<float> weights;         // 0 there
+  std::span<std::uint32_t> counts;  // [sources, types] slots that hold something
   std::span<float> mass;            // [sources] share of the probability outside the source that the slots hold
   std::span<std::uint32_t> pushes;  // [sources] how many pushes it took
 };
@@ -47,7 +48,7 @@ struct PushOutput {
 //
 // The same bytes for any number of threads. Throws std::out_of_range at a source that does not exist.
 // Scratch per thread: 4 bytes per entity of the graph and 4 per entity that a push reaches; in graphs of more than 8
-// million entities, 36 to 130 bytes per entity that a push reaches. Reused from source to source.
+// million entities, or 32 / eps, 36 to 130 bytes per entity that a push reaches instead. Reused from source to source.
 //
 // Example: the path 0 - 1 - 2 (one type), source 0, restart 0.5, small eps, take 2: ids {1, 2}, weights near
 // {1/3, 1/12}; the source keeps 7/12.

@@ -4,11 +4,11 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
-#include <functional>
 #include <limits>
 #include <span>
 #include <vector>
 
+#include "select.hpp"
 #include "typed_graph.hpp"
 
 namespace omnisage {
@@ -37,30 +37,28 @@ class Leaders {
   // No score below this enters.
   float floor() const { return floor_; }
 
-  void offer(float score, std::uint32_t entity) {
-    if (score < floor_) return;
+  // Returns whether the floor rose.
+  bool offer(float score, std::uint32_t entity) {
+    if (score < floor_) return false;
     keys_.push_back(to_key(score, entity));
-    if (keys_.size() == limit_) raise_floor();
+    if (keys_.size() < limit_) return false;
+    raise_floor();
+    return true;
   }
 
-  // The best as internal numbers, unsorted, ties by falling internal number.
+  // The best as internal numbers, unsorted, ties by falling number.
   void cut_to_best() {
     if (keys_.size() <= k_) return;
-    std::nth_element(keys_.begin(), kth(), keys_.end(), std::greater<>());
+    select_largest(keys_, k_);
     keys_.resize(k_);
   }
 
   // The best as external ids, best first, ties by id.
   void sort_by_external(const TypedGraph& graph) {
     if (keys_.size() > k_) raise_floor();
-    const std::uint64_t lowest = to_key(floor_, 0xFFFFFFFFu);
-    const auto ties = std::partition(keys_.begin(), keys_.end(), [&](std::uint64_t key) { return key > lowest; });
     for (std::uint64_t& key : keys_) key = to_key(from_key(key).score, ~graph.external(from_key(key).entity));
-    if (keys_.size() > k_) {
-      std::nth_element(ties, kth(), keys_.end(), std::greater<>());
-      keys_.resize(k_);
-    }
-    std::sort(keys_.begin(), keys_.end(), std::greater<>());
+    cut_to_best();
+    sort_falling(keys_);
     for (std::uint64_t& key : keys_) key ^= 0xFFFFFFFFu;
   }
 
@@ -68,12 +66,10 @@ class Leaders {
   Entry entry(std::size_t rank) const { return from_key(keys_[rank]); }
 
  private:
-  std::vector<std::uint64_t>::iterator kth() { return keys_.begin() + static_cast<std::ptrdiff_t>(k_ - 1); }
-
   // Drops what k others beat; ties with the worst of these stay, so there is no bound but that of the offers.
   void raise_floor() {
-    std::nth_element(keys_.begin(), kth(), keys_.end(), std::greater<>());
-    floor_ = from_key(*kth()).score;
+    select_largest(keys_, k_);
+    floor_ = from_key(keys_[k_ - 1]).score;
     const std::uint64_t lowest = to_key(floor_, 0);
     keys_.erase(std::remove_if(keys_.begin() + static_cast<std::ptrdiff_t>(k_), keys_.end(),
                                [&](std::uint64_t key) { return key < lowest; }),

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -33,13 +34,19 @@ class Pusher {
 
   // Leaves in residuals() what a push leaves, and in pushes() what it pushed, first come first served.
   void push_from(std::uint32_t source) {
-    pushes_.clear();
+    num_pushes_ = 0;
     typename Residuals::Adder(residuals_, 1).add(source, 1);
-    if (has_degree_within(source, kEmpty)) pushes_.push_back({source, 0});
-    std::size_t num_fetched = 0;
-    for (std::size_t i = 0; i < pushes_.size(); ++i) {
-      const std::size_t num_wanted = std::min(i + 1 + kListsAhead, pushes_.size());
-      for (; num_fetched < num_wanted; ++num_fetched) prefetch_list(pushes_[num_fetched].entity);
+    if (has_degree_within(source, kEmpty)) push_later(source);
+    std::size_t num_known = 0;    // pushes whose place in indptr is fetched
+    std::size_t num_fetched = 0;  // pushes whose list is
+    for (std::size_t i = 0; i < num_pushes_; ++i) {
+      for (const std::size_t end = std::min(i + 1 + 2 * kListsAhead, num_pushes_); num_known < end; ++num_known) {
+        __builtin_prefetch(&graph_.indptr()[pushes_[num_known].entity]);
+      }
+      for (const std::size_t end = std::min(i + 1 + kListsAhead, num_pushes_); num_fetched < end; ++num_fetched) {
+        prefetch_list(pushes_[num_fetched].entity);
+      }
+      if (i + 1 < num_pushes_) prefetch_residuals(pushes_[i + 1].entity);
       const std::uint32_t entity = pushes_[i].entity;
       const float residual = residuals_.get(entity);
       pushes_[i].residual = residual;
@@ -54,7 +61,7 @@ class Pusher {
 
   // To be called in order: adds what was pushed to what was left. A share `restart` of the sum is p + restart * r.
   void add_pushed() {
-    for (Push& push : pushes_) {
+    for (Push& push : std::span(pushes_).first(num_pushes_)) {
       const float left = residuals_.get(push.entity);
       residuals_.set(push.entity, left + push.residual);
       push.residual = left;
@@ -63,37 +70,45 @@ class Pusher {
 
   // Goes back to what was left.
   void take_pushed_away() {
-    for (auto push = pushes_.rbegin(); push != pushes_.rend(); ++push) residuals_.set(push->entity, push->residual);
+    for (std::size_t i = num_pushes_; i-- > 0;) residuals_.set(pushes_[i].entity, pushes_[i].residual);
   }
 
-  const std::vector<Push>& pushes() const { return pushes_; }
+  std::span<const Push> pushes() const { return std::span(pushes_).first(num_pushes_); }
   Residuals& residuals() { return residuals_; }
 
-  // Loads what a push of this entity reads first.
-  void prefetch_list(std::uint32_t entity) const {
+  // Loads the list of an entity. This and the next must be inlined: gcc takes a function that only prefetches for one
+  // without effect, and drops calls of it.
+  [[gnu::always_inline]] void prefetch_list(std::uint32_t entity) const {
     if (entity >= graph_.num_entities()) return;  // the newcomer
     const std::uint64_t begin = graph_.indptr()[entity];
-    const std::uint64_t count = std::min<std::uint64_t>(graph_.indptr()[entity + 1] - begin, kEdgesFetched);
-    for (std::uint64_t i = 0; i < count; i += kEdgesPerLine) __builtin_prefetch(graph_.indices().data() + begin + i);
+    const std::uint64_t end = std::min(graph_.indptr()[entity + 1], begin + kEdgesFetched);
+    for (std::uint64_t at = begin / kEdgesPerLine * kEdgesPerLine; at < end; at += kEdgesPerLine) {
+      __builtin_prefetch(graph_.indices().data() + at);
+    }
   }
 
  private:
-  // Tuned on a graph of 55 million list entries; half or double costs 1 to 5%.
+  // Tuned on a graph of 55 million list entries; half or double costs 1 to 10%.
   static constexpr std::size_t kEdgesAhead = 32;  // residuals fetched before their edge's turn
   static constexpr std::size_t kListsAhead = 6;   // lists fetched before their entity's turn
   static constexpr std::uint64_t kEdgesPerLine = 16;
   static constexpr std::uint64_t kEdgesFetched = 64;  // the processor's own prefetching does the rest of a list
 
+  [[gnu::always_inline]] void prefetch_residuals(std::uint32_t entity) const {
+    if (entity >= graph_.num_entities()) return;
+    const std::uint32_t* const neighbors = graph_.indices().data() + graph_.indptr()[entity];
+    const std::size_t count = std::min<std::size_t>(graph_.degree(entity), kEdgesAhead);
+    for (std::size_t i = 0; i < count; ++i) residuals_.prefetch(neighbors[i]);
+  }
+
   // Gives every neighbor `share` per unit of edge weight.
   void spread(std::uint32_t entity, double share) {
-    const std::uint64_t begin = graph_.indptr()[entity];
-    const std::size_t degree = graph_.degree(entity);
+    const std::span neighbors = graph_.indices().subspan(graph_.indptr()[entity], graph_.degree(entity));
     if (graph_.is_weighted()) {
-      const float* const weights = graph_.weights().data() + begin;
-      spread(begin, degree, [&](std::size_t i) { return kept_above_0(share * weights[i]); });
+      const float* const weights = graph_.weights().data() + graph_.indptr()[entity];
+      spread(neighbors, [share, weights](std::size_t i) { return kept_above_0(share * weights[i]); });
     } else {
-      const float amount = kept_above_0(share);
-      spread(begin, degree, [&](std::size_t) { return amount; });
+      spread(neighbors, [amount = kept_above_0(share)](std::size_t) { return amount; });
     }
   }
 
@@ -102,46 +117,71 @@ class Pusher {
     if (entity == number) {
       const double share = amount / newcomer_->total_weight();
       for (const Newcomer::Edge& edge : newcomer_->edges) add(edge.entity, kept_above_0(share * edge.weight));
-    } else if (const Newcomer::Edge* const edge = newcomer_->find(entity)) {
-      const double share = amount / (graph_.total_weight(entity) + edge->weight);
-      spread(entity, share);
-      add(number, kept_above_0(share * edge->weight));
-    } else {
-      spread(entity, amount / graph_.total_weight(entity));
+      return;
     }
+    const Newcomer::Edge* const edge = newcomer_->find(entity);
+    const double share = amount / (graph_.total_weight(entity) + (edge == nullptr ? 0 : edge->weight));
+    for (std::uint64_t at = graph_.indptr()[entity]; at < graph_.indptr()[entity + 1]; ++at) {
+      add(graph_.indices()[at], kept_above_0(graph_.is_weighted() ? share * graph_.weights()[at] : share));
+    }
+    if (edge != nullptr) add(number, kept_above_0(share * edge->weight));
   }
 
+  // One edge: slow, and right for a newcomer too.
   void add(std::uint32_t entity, float amount) {
-    const float residual = typename Residuals::Adder(residuals_, 1).add(entity, amount);
-    if (residual * per_eps_ >= 1) push_later(entity, residual * per_eps_, (residual - amount) * per_eps_);
+    const float before = typename Residuals::Adder(residuals_, 1).add(entity, amount);
+    if (begins_to_wait(entity, (before + amount) * per_eps_, before * per_eps_)) push_later(entity);
   }
 
+  // Many edges, none of them of a newcomer. Nothing here is decided by a branch, for what is known of an entity is its
+  // residual, and a branch that is guessed wrong is found out only when that has come from memory. Kept out of line, so
+  // that all that the loop needs stays in registers.
   template <typename Amount>
-  void spread(std::uint64_t begin, std::size_t degree, Amount&& amount) {
-    const std::uint32_t* const neighbors = graph_.indices().data() + begin;
+  [[gnu::noinline]] void spread(std::span<const std::uint32_t> neighbors, Amount amount) {
     const float per_eps = per_eps_;
-    typename Residuals::Adder residuals(residuals_, degree);
-    const auto add = [&](std::size_t i) {
+    const std::uint32_t* const first_within = graph_.first_within();
+    const std::uint32_t num_linked = graph_.num_linked();
+    make_room(neighbors.size());
+    Push* next = pushes_.data() + num_pushes_;
+    typename Residuals::Adder residuals(residuals_, neighbors.size());
+    const auto add_edge = [&](std::size_t i) __attribute__((always_inline)) {
+      const std::uint32_t entity = neighbors[i];
       const float given = amount(i);
-      const float residual = residuals.add(neighbors[i], given);
-      // limit: the largest degree at which it is pushed. No entity is pushed below 1, and few are above.
-      if (const float limit = residual * per_eps; limit >= 1)
-        push_later(neighbors[i], limit, (residual - given) * per_eps);
+      const float before = residuals.add(entity, given);
+      const float limit = (before + given) * per_eps;  // the largest degree at which it is pushed
+      const float limit_before = before * per_eps;
+      *next = {entity, 0};
+      if (limit >= static_cast<float>(TypedGraph::kMaxTabled)) [[unlikely]] {
+        next += begins_to_wait(entity, limit, limit_before) ? 1 : 0;
+        return;
+      }
+      const bool waits = entity >= first_within[static_cast<std::int32_t>(limit)];
+      const bool waited = entity >= first_within[static_cast<std::int32_t>(limit_before)];
+      next += static_cast<int>(waits) & static_cast<int>(!waited) & static_cast<int>(entity < num_linked);
     };
-    const std::size_t num_early = std::min(kEdgesAhead, degree);
-    for (std::size_t i = 0; i < num_early; ++i) residuals.prefetch(neighbors[i]);
-    for (std::size_t i = 0; i + num_early < degree; ++i) {
-      residuals.prefetch(neighbors[i + num_early]);
-      add(i);
+    std::size_t i = 0;
+    for (; i + kEdgesAhead < neighbors.size(); ++i) {
+      residuals.prefetch(neighbors[i + kEdgesAhead]);
+      add_edge(i);
     }
-    for (std::size_t i = degree - num_early; i < degree; ++i) add(i);
+    for (; i < neighbors.size(); ++i) add_edge(i);
+    num_pushes_ = static_cast<std::size_t>(next - pushes_.data());
   }
 
-  void push_later(std::uint32_t entity, float limit, float limit_before) {
-    if (!has_degree_within(entity, to_degree(limit))) return;
-    if (has_degree_within(entity, to_degree(limit_before))) return;  // it waits already
-    __builtin_prefetch(&graph_.indptr()[entity]);
-    pushes_.push_back({entity, 0});
+  // Whether a residual that rose to eps * limit is enough for a push, and was not before.
+  [[gnu::noinline]] bool begins_to_wait(std::uint32_t entity, float limit, float limit_before) const {
+    return has_degree_within(entity, to_degree(limit)) && !has_degree_within(entity, to_degree(limit_before));
+  }
+
+  void push_later(std::uint32_t entity) {
+    make_room(1);
+    pushes_[num_pushes_++] = {entity, 0};
+  }
+
+  // One more than asked for: the loop writes a push before it knows whether it stands.
+  void make_room(std::size_t num_more) {
+    const std::size_t num_needed = num_pushes_ + num_more + 1;
+    if (num_needed > pushes_.size()) pushes_.resize(2 * num_needed);
   }
 
   bool has_degree_within(std::uint32_t entity, std::uint32_t limit) const {
@@ -165,7 +205,8 @@ class Pusher {
   const float per_eps_;
   const double spread_;  // the share of a residual that is spread
   Residuals residuals_;
-  std::vector<Push> pushes_;
+  std::vector<Push> pushes_;  // the first num_pushes_
+  std::size_t num_pushes_ = 0;
 };
 
 }  // namespace omnisage

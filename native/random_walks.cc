@@ -136,16 +136,16 @@ std::vector<std::uint32_t> to_internal(const TypedGraph& graph, std::size_t type
 void to_external(const TypedGraph& graph, std::span<std::uint32_t> ids, std::span<std::uint8_t> types) {
   for (std::size_t i = 0; i < ids.size(); ++i) {
     const std::uint32_t ahead = ids[std::min(i + kLookAhead, ids.size() - 1)];
-    if (ahead != kEmpty) __builtin_prefetch(&graph.externals()[ahead]);
+    if (ahead != kEmpty) {
+      __builtin_prefetch(&graph.externals()[ahead]);
+      __builtin_prefetch(&graph.types()[ahead]);
+    }
     const std::uint32_t entity = ids[i];
     if (entity == kEmpty) {
       types[i] = kNoType;
       continue;
     }
-    // Counted, not searched: which type comes next cannot be guessed, and a wrong guess costs more than the count.
-    std::uint8_t type = 0;
-    for (std::size_t other = 1; other < graph.num_types(); ++other) type += entity >= graph.offset(other);
-    types[i] = type;
+    types[i] = graph.type_of(entity);
     ids[i] = graph.external(entity);
   }
 }
@@ -211,7 +211,7 @@ class Ranking {
   }
 
   // Fills the slots of one source; returns the share of the visits that they hold.
-  float fill(std::span<const std::size_t> take, std::uint32_t* ids, float* weights) {
+  float fill(std::span<const std::size_t> take, std::uint32_t* ids, float* weights, std::uint32_t* counts) {
     std::uint64_t total = 0, held = 0;
     for (std::size_t type = 0; type < best_.size(); ++type) best_[type].reset(take[type]);
     counts_.drain([&](std::uint32_t entity, std::uint32_t visits) {
@@ -221,6 +221,7 @@ class Ranking {
     const auto num_steps = static_cast<float>(rule_.num_walks * rule_.walk_length);
     for (std::size_t type = 0; type < best_.size(); ++type) {
       best_[type].sort();
+      *counts++ = static_cast<std::uint32_t>(best_[type].size());
       for (std::size_t rank = 0; rank < take[type]; ++rank) {
         const bool is_filled = rank < best_[type].size();
         const Best::Entry entry = is_filled ? best_[type].entry(rank) : Best::Entry{0, kEmpty};
@@ -296,7 +297,8 @@ void most_visited(const TypedGraph& graph, const AliasTables& alias, std::size_t
     if (!rankings[thread]) rankings[thread].emplace(graph, alias, rule);
     for (std::size_t i = begin; i < end; ++i) {
       rankings[thread]->walk(internal[i], sources[i]);
-      output.mass[i] = rankings[thread]->fill(take, output.ids.data() + i * width, output.weights.data() + i * width);
+      output.mass[i] = rankings[thread]->fill(take, output.ids.data() + i * width, output.weights.data() + i * width,
+                                              output.counts.data() + i * take.size());
     }
   });
 }

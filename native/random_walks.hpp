@@ -64,9 +64,10 @@ void random_walks(const TypedGraph& graph, const AliasTables& alias, std::size_t
 
 // Entities by number of visits, in fixed slots [sources, sum of take].
 struct VisitsOutput {
-  std::span<std::uint32_t> ids;  // kEmpty where a slot holds nothing
-  std::span<float> weights;      // share of all steps that end there; 0 in an empty slot
-  std::span<float> mass;         // [sources] share of the visits outside the source that the slots hold
+  std::span<std::uint32_t> ids;     // kEmpty where a slot holds nothing
+  std::span<float> weights;         // share of all steps that end there; 0 in an empty slot
+  std::span<std::uint32_t> counts;  // [sources, types] slots that hold something
+  std::span<float> mass;            // [sources] share of the visits outside the source that the slots hold
 };
 
 // For each source and each type t the take[t] entities that its walks (the same as random_walks gives) visit

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -20,9 +21,16 @@ class Ranker {
   Ranker(const TypedGraph& graph, const PushRule& rule, std::span<const std::size_t> take)
       : graph_(graph), rule_(rule), restart_(static_cast<float>(rule.restart)), take_(take), best_(take.size()) {}
 
+  // What PushOutput has of one source.
+  struct Row {
+    std::span<std::uint32_t> ids;
+    std::span<float> weights;
+    std::span<std::uint32_t> counts;
+  };
+
   // Writes the neighborhood of one source, and forgets what the push reached; returns the mass that it holds.
   template <typename Residuals>
-  float rank(std::uint32_t source, Pusher<Residuals>& pusher, std::span<std::uint32_t> ids, std::span<float> weights) {
+  float rank(std::uint32_t source, Pusher<Residuals>& pusher, const Row& row) {
     Residuals& reached = pusher.residuals();
     const bool completing = rule_.complete && !pusher.pushes().empty();
     double left = 0;
@@ -34,11 +42,11 @@ class Ranker {
       choose_candidates(source, reached, left);
       pusher.take_pushed_away();
       rank_candidates(reached);
+      reached.drain([](std::uint32_t, float) {});
     } else {
       rank_reached(reached);
     }
-    reached.clear();
-    const double held = write(ids, weights);
+    const double held = write(row);
     return at_source < 1 ? static_cast<float>(std::min(1.0, held / (1 - at_source))) : 0.0f;
   }
 
@@ -48,12 +56,22 @@ class Ranker {
     float found;  // p + restart * r
   };
 
+  // Most of what was reached is below the floors of all types, and its type is never looked up. Kept out of line, so
+  // that the loop's state stays in registers.
   template <typename Residuals>
-  void rank_reached(const Residuals& reached) {
+  [[gnu::noinline]] void rank_reached(Residuals& reached) {
     for (std::size_t type = 0; type < take_.size(); ++type) best_[type].reset(take_[type]);
-    reached.for_each([&](std::uint32_t entity, float visits) {
-      if (visits > 0) best_[graph_.type_of(entity)].offer(restart_ * visits, entity);
+    float floor = lowest_floor();
+    reached.drain([&, restart = restart_](std::uint32_t entity, float visits) {
+      const float score = restart * visits;
+      if (score >= floor && best_[graph_.type_of(entity)].offer(score, entity)) floor = lowest_floor();
     });
+  }
+
+  float lowest_floor() const {
+    float lowest = std::numeric_limits<float>::infinity();
+    for (const Leaders& best : best_) lowest = std::min(lowest, best.floor());
+    return lowest;
   }
 
   // The best of each type if what is left were to spread over all entities in proportion to their weight.
@@ -115,7 +133,7 @@ class Ranker {
     return total > 0 ? static_cast<float>(sum / total) : 0.0f;
   }
 
-  void prefetch_near(std::uint32_t entity) const {
+  [[gnu::always_inline]] void prefetch_near(std::uint32_t entity) const {
     for_each_block(entity, [&](std::uint64_t first, std::uint64_t last) {
       __builtin_prefetch(&graph_.indices()[first]);
       __builtin_prefetch(&graph_.indices()[last - 1]);
@@ -134,19 +152,23 @@ class Ranker {
     }
   }
 
-  double write(std::span<std::uint32_t> ids, std::span<float> weights) {
-    std::fill(ids.begin(), ids.end(), kEmpty);
-    std::fill(weights.begin(), weights.end(), 0.0f);
+  double write(const Row& row) {
     double held = 0;
     std::size_t first = 0;
     for (std::size_t type = 0; type < take_.size(); ++type) {
       best_[type].sort_by_external(graph_);
-      for (std::size_t rank = 0; rank < best_[type].size(); ++rank) {
+      const std::size_t count = best_[type].size();
+      const std::span ids = row.ids.subspan(first, take_[type]);
+      const std::span weights = row.weights.subspan(first, take_[type]);
+      for (std::size_t rank = 0; rank < count; ++rank) {
         const Leaders::Entry entry = best_[type].entry(rank);
-        ids[first + rank] = entry.entity;
-        weights[first + rank] = entry.score;
+        ids[rank] = entry.entity;
+        weights[rank] = entry.score;
         held += entry.score;
       }
+      std::fill(ids.begin() + static_cast<std::ptrdiff_t>(count), ids.end(), kEmpty);
+      std::fill(weights.begin() + static_cast<std::ptrdiff_t>(count), weights.end(), 0.0f);
+      row.counts[type] = static_cast<std::uint32_t>(count);
       first += take_[type];
     }
     return held;

@@ -2,13 +2,14 @@
 //
 // Two ways to keep it behind one interface. An array over all entities is faster while it fits the processor's cache
 // (falling degrees put most of what is reached at the front of each type); a hash table needs no memory per entity.
-// Both list the entities in the order in which they were reached, and both are empty again after clear(), at a cost
+// Both list the entities in the order in which they were reached, and both are empty again after drain(), at a cost
 // of O(reached).
 #pragma once
 
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "best.hpp"
@@ -40,12 +41,13 @@ class DenseResiduals {
 
     void prefetch(std::uint32_t entity) const { __builtin_prefetch(residuals_ + entity, 1); }
 
-    // Adds an amount above 0; returns the sum.
+    // Adds an amount above 0; returns what was there before.
     float add(std::uint32_t entity, float amount) {
       const float before = residuals_[entity];
       reached_[num_reached_] = entity;  // overwritten unless the entity is new: no branch that is guessed wrong
       num_reached_ += std::bit_cast<std::uint32_t>(before) == 0 ? 1 : 0;
-      return residuals_[entity] = before + amount;
+      residuals_[entity] = before + amount;
+      return before;
     }
 
    private:
@@ -61,8 +63,10 @@ class DenseResiduals {
     for (std::size_t i = 0; i < num_reached_; ++i) visit(reached_[i], residuals_[reached_[i]]);
   }
 
-  void clear() {
-    for (std::size_t i = 0; i < num_reached_; ++i) residuals_[reached_[i]] = 0.0f;
+  // Like for_each, and forgets them.
+  template <typename Visit>
+  void drain(Visit&& visit) {
+    for (std::size_t i = 0; i < num_reached_; ++i) visit(reached_[i], std::exchange(residuals_[reached_[i]], 0.0f));
     num_reached_ = 0;
   }
 
@@ -89,7 +93,10 @@ class HashedResiduals {
     }
 
     void prefetch(std::uint32_t entity) const { owner_.prefetch(entity); }
-    float add(std::uint32_t entity, float amount) { return owner_.slot_for(entity).residual += amount; }
+    float add(std::uint32_t entity, float amount) {
+      Slot& slot = owner_.slot_for(entity);
+      return std::exchange(slot.residual, slot.residual + amount);
+    }
 
    private:
     HashedResiduals& owner_;
@@ -100,8 +107,12 @@ class HashedResiduals {
     for (std::size_t i = 0; i < num_reached_; ++i) visit(slots_[places_[i]].entity, slots_[places_[i]].residual);
   }
 
-  void clear() {
-    for (std::size_t i = 0; i < num_reached_; ++i) slots_[places_[i]] = Slot();
+  template <typename Visit>
+  void drain(Visit&& visit) {
+    for (std::size_t i = 0; i < num_reached_; ++i) {
+      const Slot slot = std::exchange(slots_[places_[i]], Slot());
+      visit(slot.entity, slot.residual);
+    }
     num_reached_ = 0;
   }
 

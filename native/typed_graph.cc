@@ -56,6 +56,9 @@ std::vector<std::uint32_t> order_by_degree(std::span<const std::uint32_t> degree
 
 TypedGraph::TypedGraph(const std::vector<std::size_t>& num_entities, const std::vector<Adjacency>& adjacencies,
                        const Workers& workers) {
+  if (num_entities.size() > kMaxTypes) {
+    throw std::invalid_argument("a walk over " + std::to_string(num_entities.size()) + " entity types; 254 at most");
+  }
   offsets_.push_back(0);
   for (const std::size_t count : num_entities) {
     if (count >= kEmpty - offsets_.back()) {
@@ -68,7 +71,7 @@ TypedGraph::TypedGraph(const std::vector<std::size_t>& num_entities, const std::
     check_adjacency(adjacency, num_entities[adjacency.from_type], num_entities[adjacency.to_type], workers);
   }
   number_entities(adjacencies, workers);
-  find_runs();
+  table_degrees();
   copy_lists(adjacencies, workers);
 }
 
@@ -83,10 +86,6 @@ void TypedGraph::check_sources(std::size_t type, std::span<const std::uint32_t> 
 
 void TypedGraph::number_entities(const std::vector<Adjacency>& adjacencies, const Workers& workers) {
   std::vector<std::uint32_t> degrees(num_entities());  // by offset(type) + id
-  internal_.resize(num_entities());
-  external_.resize(num_entities());
-  indptr_.resize(num_entities() + 1);
-  indptr_[0] = 0;
   for (std::size_t type = 0; type < num_types(); ++type) {
     const std::span of_type(degrees.data() + offsets_[type], num_entities(type));
     for (const Adjacency& adjacency : leaving(adjacencies, type)) {
@@ -98,27 +97,30 @@ void TypedGraph::number_entities(const std::vector<Adjacency>& adjacencies, cons
         }
       });
     }
-    const std::vector<std::uint32_t> order = order_by_degree(of_type);
-    for (std::size_t rank = 0; rank < order.size(); ++rank) {
-      const std::uint64_t number = offsets_[type] + rank;
-      external_[number] = order[rank];
-      internal_[offsets_[type] + order[rank]] = static_cast<std::uint32_t>(number);
-      indptr_[number + 1] = indptr_[number] + of_type[order[rank]];
-    }
+  }
+  const std::vector<std::uint32_t> order = order_by_degree(degrees);
+  internal_.resize(num_entities());
+  external_.resize(num_entities());
+  types_.assign(num_entities(), 0);
+  indptr_.resize(num_entities() + 1);
+  indptr_[0] = 0;
+  for (std::size_t number = 0; number < order.size(); ++number) {
+    const std::uint32_t place = order[number];
+    while (types_[number] + 1u < num_types() && place >= offsets_[types_[number] + 1]) ++types_[number];
+    external_[number] = place - offset(types_[number]);
+    internal_[place] = static_cast<std::uint32_t>(number);
+    indptr_[number + 1] = indptr_[number] + degrees[place];
   }
 }
 
-void TypedGraph::find_runs() {
-  runs_.resize(std::size_t{kMaxTabled} * num_types());
-  for (std::size_t type = 0; type < num_types(); ++type) {
-    std::uint32_t end = offset(type + 1);
-    while (end > offset(type) && degree(end - 1) == 0) --end;
-    std::uint32_t first = end;
-    for (std::uint32_t limit = 0; limit < kMaxTabled; ++limit) {
-      while (first > offset(type) && degree(first - 1) <= limit) --first;
-      runs_[limit * num_types() + type] = {first, end - first};
-    }
+void TypedGraph::table_degrees() {
+  auto first = static_cast<std::uint32_t>(num_entities());
+  first_within_.resize(kMaxTabled);
+  for (std::uint32_t limit = 0; limit < kMaxTabled; ++limit) {
+    while (first > 0 && degree(first - 1) <= limit) --first;
+    first_within_[limit] = first;
   }
+  num_linked_ = std::exchange(first_within_[0], kEmpty);
 }
 
 void TypedGraph::copy_lists(const std::vector<Adjacency>& adjacencies, const Workers& workers) {
@@ -127,26 +129,25 @@ void TypedGraph::copy_lists(const std::vector<Adjacency>& adjacencies, const Wor
   indices_.resize(indptr_.back());
   weights_.resize(has_weights ? indptr_.back() : 0);
   total_weights_.resize(has_weights ? num_entities() : 0);
-  for (std::size_t type = 0; type < num_types(); ++type) {
-    const std::vector<Adjacency> of_type = leaving(adjacencies, type);
-    parallel_for(num_entities(type), kEntitiesPerChunk, workers, [&](std::size_t, std::size_t first, std::size_t last) {
-      for (std::uint64_t number = offsets_[type] + first; number < offsets_[type] + last; ++number) {
-        const std::uint32_t id = external_[number];
-        std::uint64_t place = indptr_[number];
-        for (const auto& [name, from_type, to_type, lists] : of_type) {
-          if (id >= lists.num_rows()) continue;
-          for (std::uint64_t at = lists.indptr[id]; at < lists.indptr[id + 1]; ++at, ++place) {
-            indices_[place] = internal(to_type, lists.indices[at]);
-            if (has_weights) weights_[place] = lists.weights.empty() ? 1.0f : lists.weights[at];
-          }
+  std::vector<std::vector<Adjacency>> by_type;
+  for (std::size_t type = 0; type < num_types(); ++type) by_type.push_back(leaving(adjacencies, type));
+  parallel_for(num_entities(), kEntitiesPerChunk, workers, [&](std::size_t, std::size_t first, std::size_t last) {
+    for (std::size_t number = first; number < last; ++number) {
+      const std::uint32_t id = external_[number];
+      std::uint64_t place = indptr_[number];
+      for (const auto& [name, from_type, to_type, lists] : by_type[types_[number]]) {
+        if (id >= lists.num_rows()) continue;
+        for (std::uint64_t at = lists.indptr[id]; at < lists.indptr[id + 1]; ++at, ++place) {
+          indices_[place] = internal(to_type, lists.indices[at]);
+          if (has_weights) weights_[place] = lists.weights.empty() ? 1.0f : lists.weights[at];
         }
-        if (!has_weights) continue;
-        const auto begin = weights_.begin() + static_cast<std::ptrdiff_t>(indptr_[number]);
-        const auto end = weights_.begin() + static_cast<std::ptrdiff_t>(place);
-        total_weights_[number] = std::accumulate(begin, end, 0.0);
       }
-    });
-  }
+      if (!has_weights) continue;
+      const auto begin = weights_.begin() + static_cast<std::ptrdiff_t>(indptr_[number]);
+      const auto end = weights_.begin() + static_cast<std::ptrdiff_t>(place);
+      total_weights_[number] = std::accumulate(begin, end, 0.0);
+    }
+  });
   total_weight_ = has_weights ? std::accumulate(total_weights_.begin(), total_weights_.end(), 0.0)
                               : static_cast<double>(indices_.size());
 }

@@ -87,9 +87,9 @@ def check_gather(_: None, arguments: Arguments, result: Any) -> None:
 
 def check_TypedGraph(_: None, arguments: Arguments, result: _native.TypedGraph) -> None:  # noqa: N802 - as the class
     """As many entries as the adjacencies have, all of them entities."""
-    indptr, indices, _weights, ids = result.lists()
+    indptr, indices, _weights, ids, types = result.lists()
     num_entities = sum(int(count) for count in arguments["num_entities"])
-    assert len(ids) == num_entities == len(indptr) - 1
+    assert len(ids) == len(types) == num_entities == len(indptr) - 1
     assert len(indices) == sum(len(adjacency[4]) for adjacency in arguments["adjacencies"])
     assert indices.size == 0 or int(indices.max()) < num_entities
 
@@ -122,7 +122,7 @@ def check_forward_push(graph: _native.TypedGraph, arguments: Arguments, result: 
 
 def _check_slots(graph: _native.TypedGraph, arguments: Arguments, result: Any) -> None:
     num_entities = len(graph.lists()[3]) // 2
-    ids, weights = result[:2]
+    ids, weights, counts = result[:3]
     assert ids.shape == weights.shape == (len(arguments["sources"]), sum(arguments["take"]))
     assert np.all((ids < num_entities) | (ids == EMPTY))
     assert np.all((weights > 0) == (ids != EMPTY))
@@ -131,6 +131,7 @@ def _check_slots(graph: _native.TypedGraph, arguments: Arguments, result: Any) -
     for entity_type, quota in enumerate(arguments["take"]):
         slots = slice(first, first + quota)
         assert np.all(np.diff(weights[:, slots]) <= 0)
+        assert np.array_equal(counts[:, entity_type], np.count_nonzero(ids[:, slots] != EMPTY, axis=1))
         if entity_type == arguments["source_type"]:
             assert not np.any(ids[:, slots] == np.asarray(arguments["sources"])[:, None])
         first += quota
@@ -138,8 +139,8 @@ def _check_slots(graph: _native.TypedGraph, arguments: Arguments, result: Any) -
 
 def _edges(graph: _native.TypedGraph) -> tuple[set[tuple[int, int]], int]:
     """All edges of a graph of two equal types, by type * size + id."""
-    indptr, indices, _weights, ids = graph.lists()
+    indptr, indices, _weights, ids, types = graph.lists()
     size = len(ids) // 2
-    stable = [internal // size * size + int(ids[internal]) for internal in range(len(ids))]
+    stable = (types.astype(np.int64) * size + ids).tolist()
     rows = np.repeat(np.arange(len(ids)), np.diff(indptr).astype(np.int64))
     return {(stable[a], stable[b]) for a, b in zip(rows.tolist(), indices.tolist(), strict=True)}, size

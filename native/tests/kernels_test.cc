@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <limits>
 #include <random>
 #include <stdexcept>
@@ -19,6 +20,7 @@
 #include "prune.hpp"
 #include "random_walks.hpp"
 #include "residuals.hpp"
+#include "select.hpp"
 #include "sketch.hpp"
 #include "topk.hpp"
 #include "typed_graph.hpp"
@@ -155,6 +157,30 @@ void test_ids() {
   expect(again == std::vector<std::uint32_t>(integers.size(), kUnknown), "an empty table knows nothing");
 }
 
+void test_select() {
+  for (const std::size_t size : {1u, 2u, 3u, 12u, 13u, 100u, 1000u}) {
+    for (const std::uint64_t range : {~std::uint64_t{0}, std::uint64_t{5}, std::uint64_t{1}}) {
+      for (const bool is_sorted : {false, true}) {
+        std::vector<std::uint64_t> keys(size);
+        for (std::size_t i = 0; i < size; ++i) keys[i] = splitmix64(size + i) % range;
+        std::vector<std::uint64_t> sorted = keys;
+        std::sort(sorted.begin(), sorted.end(), std::greater<>());
+        if (is_sorted) keys = sorted;
+        for (const std::size_t k : {std::size_t{1}, (size + 1) / 2, std::size_t{size}}) {
+          std::vector<std::uint64_t> selected = keys;
+          select_largest(selected, k);
+          expect(selected[k - 1] == sorted[k - 1], "the k-th largest");
+          std::sort(selected.begin(), selected.begin() + static_cast<std::ptrdiff_t>(k), std::greater<>());
+          expect(std::equal(selected.begin(), selected.begin() + static_cast<std::ptrdiff_t>(k), sorted.begin()),
+                 "select_largest");
+        }
+        sort_falling(keys);
+        expect(keys == sorted, "sort_falling");
+      }
+    }
+  }
+}
+
 void test_typed_graph() {
   const Csr lists = make_lists(3000, 2000, false, kFour);
   const CsrView fewer{std::span(lists.indptr).first(2001), std::span(lists.indices).first(lists.indptr[2000]), {}};
@@ -165,7 +191,7 @@ void test_typed_graph() {
   for (std::uint32_t number = 0; number < 5000; ++number) {
     const std::size_t type = one.type_of(number);
     expect(one.internal(type, one.external(number)) == number, "numbers go there and back");
-    expect(number == one.offset(type) || one.degree(number - 1) >= one.degree(number), "degrees fall");
+    expect(number == 0 || one.degree(number - 1) >= one.degree(number), "degrees fall");
     for (const std::uint32_t limit : {0u, 1u, 50u, 40'000u}) {
       const bool is_within = one.degree(number) >= 1 && one.degree(number) <= limit;
       expect(one.has_degree_within(number, limit) == is_within, "has_degree_within");
@@ -186,19 +212,20 @@ void test_forward_push() {
   const std::vector<std::size_t> take{5, 3};
   std::vector<std::uint32_t> ids[2];
   std::vector<float> weights(sources.size() * 8);
+  std::vector<std::uint32_t> counts(sources.size() * 2);
   std::vector<float> mass(sources.size());
   std::vector<std::uint32_t> pushes(sources.size());
   for (const PushRule rule : {PushRule{0.15, 0.1, false}, {0.15, 1e-3, false}, {0.15, 1e-3, true}}) {
     for (const int run : {0, 1}) {
       ids[run].resize(sources.size() * 8);
-      forward_push(graph, 0, sources, rule, take, {ids[run], weights, mass, pushes}, run == 0 ? kOne : kFour);
+      forward_push(graph, 0, sources, rule, take, {ids[run], weights, counts, mass, pushes}, run == 0 ? kOne : kFour);
     }
     expect(ids[0] == ids[1], "forward_push");
     expect(!push_state(graph, 5, rule).entities.empty(), "push_state");
     const Newcomer newcomer{{{3, 1, 1.0f}, {4500, 2, 0.5f}}};
     push_newcomer(graph, newcomer, rule, take,
-                  {std::span(ids[0]).first(8), std::span(weights).first(8), std::span(mass).first(1),
-                   std::span(pushes).first(1)});
+                  {std::span(ids[0]).first(8), std::span(weights).first(8), std::span(counts).first(2),
+                   std::span(mass).first(1), std::span(pushes).first(1)});
     expect(pushes[0] > 0 && weights[0] > 0, "push_newcomer");
   }
 }
@@ -210,18 +237,22 @@ void test_residuals() {
   for (const int round : {0, 1}) {
     const auto entities = random_ids(3000, 5000, static_cast<unsigned>(round));
     for (const std::uint32_t entity : entities) {
-      const float sum = DenseResiduals::Adder(dense, 1).add(entity, 0.5f);
-      expect(sum == HashedResiduals::Adder(hashed, 1).add(entity, 0.5f), "add");
+      const float before = DenseResiduals::Adder(dense, 1).add(entity, 0.5f);
+      expect(before == HashedResiduals::Adder(hashed, 1).add(entity, 0.5f), "add");
+      expect(dense.get(entity) == before + 0.5f && hashed.get(entity) == before + 0.5f, "get");
       if (entity % 7 != 0) continue;
       dense.set(entity, kPushed);
       hashed.set(entity, kPushed);
     }
-    std::vector<std::pair<std::uint32_t, float>> reached[2];
+    std::vector<std::pair<std::uint32_t, float>> reached[4];
     dense.for_each([&](std::uint32_t entity, float residual) { reached[0].emplace_back(entity, residual); });
     hashed.for_each([&](std::uint32_t entity, float residual) { reached[1].emplace_back(entity, residual); });
     expect(reached[0] == reached[1] && !reached[0].empty(), "residuals in the order of arrival");
-    dense.clear();
-    hashed.clear();
+    dense.drain([&](std::uint32_t entity, float residual) { reached[2].emplace_back(entity, residual); });
+    hashed.drain([&](std::uint32_t entity, float residual) { reached[3].emplace_back(entity, residual); });
+    expect(reached[2] == reached[0] && reached[3] == reached[0], "drain tells what for_each does");
+    dense.for_each([&](std::uint32_t, float) { expect(false, "drain leaves nothing"); });
+    hashed.for_each([&](std::uint32_t, float) { expect(false, "drain leaves nothing"); });
   }
 }
 
@@ -265,7 +296,8 @@ void test_random_walks() {
     random_walks(graph, alias, 0, sources, rule, {ids[run], types}, workers);
     best[run].resize(sources.size() * 8);
     std::vector<float> weights(best[run].size()), mass(sources.size());
-    most_visited(graph, alias, 0, sources, rule, take, {best[run], weights, mass}, workers);
+    std::vector<std::uint32_t> counts(sources.size() * 2);
+    most_visited(graph, alias, 0, sources, rule, take, {best[run], weights, counts, mass}, workers);
   }
   expect(ids[0] == ids[1] && best[0] == best[1], "random_walks");
   const std::vector<std::uint32_t> unknown{4000};
@@ -324,6 +356,7 @@ int main() {
   omnisage::test_csr_and_prune();
   omnisage::test_partition();
   omnisage::test_ids();
+  omnisage::test_select();
   omnisage::test_typed_graph();
   omnisage::test_residuals();
   omnisage::test_forward_push();

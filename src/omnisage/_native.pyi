@@ -144,11 +144,13 @@ def sketch_update(table: NDArray[np.uint64], ids: NDArray[np.uint64], counts: ND
 def sketch_estimate(table: NDArray[np.uint64], ids: NDArray[np.uint64], *, seed: int) -> NDArray[np.uint64]:
     """How often each id was counted, [n] uint64: never below the truth, seldom far above it."""
 
+_Pushed = tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.uint32], NDArray[np.float32], NDArray[np.uint32]]
+
 class TypedGraph:
     """The adjacencies one walk may use, checked and merged into one list per entity.
 
-    Entities have internal numbers there: those of type 0 first, then type 1, ...; within a type by falling degree
-    (length of the merged list), equal ones by id.
+    Entities of all types have internal numbers there: by falling degree (length of the merged list), equal ones by
+    type and then by id.
     """
 
     def __init__(
@@ -167,9 +169,12 @@ class TypedGraph:
 
     def lists(
         self,
-    ) -> tuple[NDArray[np.uint64], NDArray[np.uint32], NDArray[np.float32] | None, NDArray[np.uint32]]:
+    ) -> tuple[
+        NDArray[np.uint64], NDArray[np.uint32], NDArray[np.float32] | None, NDArray[np.uint32], NDArray[np.uint8]
+    ]:
         """The merged lists, without a copy: `indptr` [N+1], `indices` in internal numbers, `weights` (None where no
-        adjacency has any, 1 for those without), and `ids` [N], the id in its type of every internal number."""
+        adjacency has any, 1 for those without), and `ids` [N] and `types` [N], what every internal number stands for.
+        """
 
     def forward_push(
         self,
@@ -181,7 +186,7 @@ class TypedGraph:
         eps: float,
         complete: bool = False,
         num_threads: int = 0,
-    ) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.float32], NDArray[np.uint32]]:
+    ) -> _Pushed:
         """The nearest entities of each source by random walk with restart (OmniSage §3.1.1).
 
         Args:
@@ -191,8 +196,8 @@ class TypedGraph:
 
         Returns:
             `ids` [S, K] uint32 (4294967295 in an empty slot), types in order, falling proximity within a type;
-            `weights` [S, K] float32; `mass` [S] float32, the share of probability that the slots hold; `pushes` [S]
-            uint32, how many it took.
+            `weights` [S, K] float32; `counts` [S, types] uint32, how many slots of each type are filled; `mass` [S]
+            float32, the share of probability that the slots hold; `pushes` [S] uint32, how many it took.
         """
 
     def push_newcomer(
@@ -203,7 +208,7 @@ class TypedGraph:
         restart: float,
         eps: float,
         complete: bool = False,
-    ) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.float32], NDArray[np.uint32]]:
+    ) -> _Pushed:
         """The same of one entity that the graph does not have, S = 1, as if it had it and its edges.
 
         Args:
@@ -243,11 +248,12 @@ class TypedGraph:
         restart: float,
         seed: int,
         num_threads: int = 0,
-    ) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.float32]]:
+    ) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.uint32], NDArray[np.float32]]:
         """The entities that the same walks visit most often, as `forward_push` returns its nearest.
 
         Returns:
-            `weights` are shares of all W * L steps; `mass` is the share of visits outside the source in the slots.
+            `ids`, `weights`, `counts` and `mass`. Weights are shares of all W * L steps; `mass` is the share of visits
+            outside the source in the slots.
         """
 
     def push_state(

@@ -54,7 +54,7 @@ def test_slots_hold_the_best_of_each_type_and_never_the_source(
     take = quotas[: len(graph.num_entities)]
     source_type = int(np.searchsorted(offsets, source, side="right")) - 1
     local = np.array([source - offsets[source_type]], np.uint32)
-    ids, weights, mass, _ = graph.native().forward_push(source_type, local, take, restart=RESTART, eps=eps)
+    ids, weights, counts, mass, _ = graph.native().forward_push(source_type, local, take, restart=RESTART, eps=eps)
 
     scores = spread_state(graph, source, eps)[2]
     at_source, scores[source] = scores[source], 0
@@ -65,6 +65,7 @@ def test_slots_hold_the_best_of_each_type_and_never_the_source(
         order = [i for i in np.argsort(-of_type, kind="stable") if of_type[i] > 0][:quota]
         expected_ids[begin : begin + len(order)] = order
         expected_weights[begin : begin + len(order)] = of_type[order]
+        assert counts[0, entity_type] == len(order)
         begin += quota
     np.testing.assert_array_equal(ids[0], expected_ids)
     np.testing.assert_array_equal(weights[0], expected_weights)
@@ -86,7 +87,7 @@ def test_completion_adds_where_the_residual_left_would_go(graph: TypedEdges, eps
 
     source_type = int(np.searchsorted(offsets, source, side="right")) - 1
     local = np.array([source - offsets[source_type]], np.uint32)
-    ids, weights, _, _ = graph.native().forward_push(
+    ids, weights, *_ = graph.native().forward_push(
         source_type, local, graph.num_entities, restart=RESTART, eps=eps, complete=True
     )
     found = np.zeros(len(totals))
@@ -162,7 +163,7 @@ def test_one_and_many_threads_give_the_same_bytes(eps: float) -> None:
 
 def test_a_hub_has_neighbors_even_if_its_degree_times_eps_exceeds_one() -> None:
     star = TypedEdges([1, 50], [(0, 1, [(0, leaf, 1.0) for leaf in range(50)], False)])
-    ids, weights, _, _ = star.native().forward_push(0, np.zeros(1, np.uint32), [0, 3], restart=RESTART, eps=0.1)
+    ids, weights, *_ = star.native().forward_push(0, np.zeros(1, np.uint32), [0, 3], restart=RESTART, eps=0.1)
     assert ids[0].tolist() == [0, 1, 2]
     assert np.all(weights[0] > 0)
 
@@ -173,14 +174,14 @@ def test_weights_may_have_any_scale() -> None:
     for scale in (1e-30, 1.0, 1e30):
         graph = TypedEdges([3], [(0, 0, [(a, b, w * scale) for a, b, w in edges], True)]).native()
         results.append(graph.forward_push(0, np.arange(3, dtype=np.uint32), [2], restart=RESTART, eps=1e-4))
-    for ids, weights, _, _ in results:
+    for ids, weights, *_ in results:
         np.testing.assert_array_equal(ids, results[1][0])
         np.testing.assert_allclose(weights, results[1][1], rtol=1e-3)
 
 
 def test_an_isolated_entity_has_no_neighbors() -> None:
     graph = TypedEdges([3], [(0, 0, [(0, 1, 1.0)], False)]).native()
-    ids, weights, mass, _ = graph.forward_push(0, np.array([2], np.uint32), [2], restart=RESTART, eps=1e-4)
+    ids, weights, _, mass, _ = graph.forward_push(0, np.array([2], np.uint32), [2], restart=RESTART, eps=1e-4)
     assert ids.tolist() == [[EMPTY, EMPTY]]
     assert weights.tolist() == [[0, 0]]
     assert mass.tolist() == [0]

@@ -18,7 +18,7 @@ def hash_of(key: int) -> int:
 
 def walk_twin(graph: _native.TypedGraph, source: int, key: int, length: int, restart: float) -> list[int]:
     """Internal numbers along one walk without weights; -1 after its end."""
-    indptr, indices, _, _ = graph.lists()
+    indptr, indices, *_ = graph.lists()
     places = [source]
     for step in range(1, length + 1):
         at = places[-1]
@@ -40,17 +40,14 @@ def test_walks_are_those_of_the_loop(world: TypedEdges, restart: float, seed: in
     source_type = data.draw(st.integers(0, len(num_entities) - 1))
     sources = np.arange(num_entities[source_type], dtype=np.uint32)
     ids, types = graph.random_walks(source_type, sources, shape=(3, 5), restart=restart, seed=seed)
-    externals = graph.lists()[3]
-    offsets = np.cumsum([0, *num_entities])
+    *_, externals, types_of = graph.lists()
     for row, (walk_ids, walk_types) in enumerate(zip(ids, types, strict=True)):
         source, walk = divmod(row, 3)
-        own = externals[offsets[source_type] : offsets[source_type + 1]]
-        internal = offsets[source_type] + int(np.flatnonzero(own == source)[0])
+        internal = int(np.flatnonzero((types_of == source_type) & (externals == source))[0])
         key = hash_of(hash_of(seed) ^ (source << 32 | walk))
         places = walk_twin(graph, internal, key, 5, restart)
         assert walk_ids.tolist() == [EMPTY if place < 0 else int(externals[place]) for place in places]
-        expected = [NO_TYPE if p < 0 else int(np.searchsorted(offsets, p, side="right")) - 1 for p in places]
-        assert walk_types.tolist() == expected
+        assert walk_types.tolist() == [NO_TYPE if place < 0 else int(types_of[place]) for place in places]
 
 
 @settings(deadline=None)
@@ -64,7 +61,7 @@ def test_most_visited_counts_the_same_walks(
     take = data.draw(st.lists(st.integers(0, 8), min_size=len(num_entities), max_size=len(num_entities)))
     rules = {"shape": (num_walks, length), "restart": 0.4, "seed": 5}
     ids, types = graph.random_walks(source_type, source, **rules)
-    top, weights, mass = graph.most_visited(source_type, source, take, **rules)
+    top, weights, counts, mass = graph.most_visited(source_type, source, take, **rules)
     pairs, visits = np.unique(np.stack([types[:, 1:].ravel(), ids[:, 1:].ravel()]), axis=1, return_counts=True)
     wanted = [
         (kind, -count, entity)
@@ -75,6 +72,7 @@ def test_most_visited_counts_the_same_walks(
     for kind, quota in enumerate(take):
         best = sorted(entry for entry in wanted if entry[0] == kind)[:quota]
         padding = [EMPTY] * (quota - len(best))
+        assert counts[0, kind] == len(best)
         assert top[0, begin : begin + quota].tolist() == [entity for _, _, entity in best] + padding
         expected = [-count / (num_walks * length) for _, count, _ in best] + [0.0] * len(padding)
         np.testing.assert_allclose(weights[0, begin : begin + quota], expected, rtol=1e-6)
@@ -137,8 +135,8 @@ def test_a_walk_ends_where_there_is_no_edge() -> None:
     ids, types = graph.random_walks(0, np.array([1], np.uint32), shape=(2, 3), restart=0.5, seed=0)
     assert ids.tolist() == [[1, EMPTY, EMPTY, EMPTY]] * 2
     assert types.tolist() == [[0, NO_TYPE, NO_TYPE, NO_TYPE]] * 2
-    top, weights, mass = graph.most_visited(0, np.array([1], np.uint32), [1], shape=(2, 3), restart=0.5, seed=0)
-    assert (top.tolist(), weights.tolist(), mass.tolist()) == ([[EMPTY]], [[0]], [0])
+    top, weights, counts, mass = graph.most_visited(0, np.array([1], np.uint32), [1], shape=(2, 3), restart=0.5, seed=0)
+    assert (top.tolist(), weights.tolist(), counts.tolist(), mass.tolist()) == ([[EMPTY]], [[0]], [[0]], [0])
 
 
 @pytest.mark.parametrize(

@@ -26,24 +26,26 @@ def adjacencies(draw: st.DrawFn) -> tuple[list[int], list[Adjacency]]:
     return num_entities, drawn
 
 
-def merge(num_entities: list[int], drawn: list[Adjacency]) -> tuple[list[int], list[list[tuple[int, float]]]]:
-    """The twin: the id behind every internal number, and its list of (internal number, weight)."""
+def merge(
+    num_entities: list[int], drawn: list[Adjacency]
+) -> tuple[list[tuple[int, int]], list[list[tuple[int, float]]]]:
+    """The twin: the type and id behind every internal number, and its list of (internal number, weight)."""
     lists = {(t, i): [] for t, count in enumerate(num_entities) for i in range(count)}
     for _, start, stop, indptr, indices, weights in drawn:
         for i in range(len(indptr) - 1):
             for at in range(int(indptr[i]), int(indptr[i + 1])):
                 weight = 1.0 if weights is None else float(weights[at])
                 lists[start, i].append(((stop, int(indices[at])), weight))
-    order = sorted(lists, key=lambda entity: (entity[0], -len(lists[entity]), entity[1]))
+    order = sorted(lists, key=lambda entity: (-len(lists[entity]), entity))
     number = {entity: rank for rank, entity in enumerate(order)}
-    return [i for _, i in order], [[(number[other], weight) for other, weight in lists[entity]] for entity in order]
+    return order, [[(number[other], weight) for other, weight in lists[entity]] for entity in order]
 
 
 @given(adjacencies(), st.integers(1, 3))
 def test_lists_are_merged_by_falling_degree(drawn: tuple[list[int], list[Adjacency]], num_threads: int) -> None:
-    indptr, indices, weights, ids = _native.TypedGraph(*drawn, num_threads=num_threads).lists()
-    expected_ids, expected = merge(*drawn)
-    assert ids.tolist() == expected_ids
+    indptr, indices, weights, ids, types = _native.TypedGraph(*drawn, num_threads=num_threads).lists()
+    entities, expected = merge(*drawn)
+    assert list(zip(types.tolist(), ids.tolist(), strict=True)) == entities
     assert indptr.tolist() == np.cumsum([0, *map(len, expected)]).tolist()
     assert indices.tolist() == [other for of_entity in expected for other, _ in of_entity]
     assert (weights is not None) == any(adjacency[5] is not None and len(adjacency[5]) for adjacency in drawn[1])
@@ -53,7 +55,7 @@ def test_lists_are_merged_by_falling_degree(drawn: tuple[list[int], list[Adjacen
 
 def test_the_lists_outlive_the_graph() -> None:
     lists = _native.TypedGraph([2], [("a", 0, 0, np.array([0, 1], np.uint64), np.array([1], np.uint32), None)]).lists()
-    assert [array.tolist() for array in lists if array is not None] == [[0, 1, 1], [1], [0, 1]]
+    assert [array.tolist() for array in lists if array is not None] == [[0, 1, 1], [1], [0, 1], [0, 0]]
 
 
 def test_one_and_many_threads_give_the_same_bytes() -> None:

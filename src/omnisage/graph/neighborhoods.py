@@ -25,15 +25,11 @@ def from_slots(
     quotas: Mapping[str, int],
     ids: NDArray[np.uint32],
     weights: NDArray[np.float32],
+    counts: NDArray[np.uint32],
     mass: NDArray[np.float32],
     pushes: NDArray[np.uint32],
 ) -> Neighborhoods:
-    """What the native core found, with `quotas[t]` slots for each type t."""
-    with_slots = {name: quota for name, quota in quotas.items() if quota}
-    types = tuple(name for name, quota in with_slots.items() for _ in range(quota))
-    counts = np.zeros((len(ids), len(with_slots)), np.uint32)
-    begin = 0
-    for column, quota in enumerate(with_slots.values()):
-        counts[:, column] = np.count_nonzero(ids[:, begin : begin + quota] != NO_NEIGHBOR, axis=1)
-        begin += quota
-    return Neighborhoods(types, ids, weights, counts, mass, pushes)
+    """What the native core found, with `quotas[t]` slots for each type t; its counts are of all types."""
+    types = tuple(name for name, quota in quotas.items() for _ in range(quota))
+    with_slots = [quota > 0 for quota in quotas.values()]
+    return Neighborhoods(types, ids, weights, counts[:, with_slots], mass, pushes)

@@ -214,7 +214,7 @@ class Walk:
         self.check_take(entity_type, take)
         sources = self._check_walks(entity_type, source_ids, num_walks, walk_length)
         quotas = {name: take.get(name, 0) for name in self.types}
-        ids, weights, mass = self._graph.most_visited(
+        ids, weights, counts, mass = self._graph.most_visited(
             self.types.index(entity_type),
             sources,
             list(quotas.values()),
@@ -223,7 +223,7 @@ class Walk:
             seed=derive_seed(seed, "walks", entity_type),
             num_threads=self._num_threads,
         )
-        return from_slots(quotas, ids, weights, mass, pushes=np.zeros(len(sources), np.uint32))
+        return from_slots(quotas, ids, weights, counts, mass, pushes=np.zeros(len(sources), np.uint32))
 
     def _check_walks(
         self, entity_type: str, source_ids: ArrayLike, num_walks: int, walk_length: int
