@@ -19,6 +19,7 @@
 
 #include "arrays.hpp"
 #include "best.hpp"
+#include "components.hpp"
 #include "csr.hpp"
 #include "forward_push.hpp"
 #include "gather.hpp"
@@ -280,23 +281,29 @@ class BoundGraph {
   const TypedGraph& operator*() const { return *graph_; }
 
   // Throws unless `type` exists and the rule's numbers are in range.
-  PushRule to_rule(std::size_t type, double restart, double eps, bool complete = false) const {
+  PushRule to_rule(std::size_t type, double restart, double eps) const {
     require_type(type, graph_->num_types());
     require(restart > 0 && restart < 1, "restart is " + std::to_string(restart) + "; it must be in (0, 1)");
     require(eps >= 1e-12 && eps < 1, "eps is " + std::to_string(eps) + "; it must be in [1e-12, 1)");
-    return {restart, eps, complete};
+    return {restart, eps};
   }
 
-  // Made when the first walk asks; a second thread that asks waits.
+  // Each is made when the first walk asks; a second thread that asks waits.
   const AliasTables& alias(const Workers& workers) const {
     std::call_once(alias_made_, [&] { alias_.emplace(*graph_, workers); });
     return *alias_;
+  }
+  const Components& components() const {
+    std::call_once(components_made_, [&] { components_.emplace(*graph_); });
+    return *components_;
   }
 
  private:
   std::optional<TypedGraph> graph_;
   mutable std::once_flag alias_made_;
   mutable std::optional<AliasTables> alias_;
+  mutable std::once_flag components_made_;
+  mutable std::optional<Components> components_;
 };
 
 template <typename T>
@@ -357,10 +364,11 @@ struct PushArrays {
 Pushed bind_forward_push(const BoundGraph& graph, std::size_t source_type, const AnyArray& sources,
                          const std::vector<std::size_t>& take, double restart, double eps, bool complete,
                          int num_threads) {
-  const PushRule rule = graph.to_rule(source_type, restart, eps, complete);
+  PushRule rule = graph.to_rule(source_type, restart, eps);
   const auto ids = view<std::uint32_t>(sources, "sources");
   PushArrays arrays(ids.size(), num_slots(*graph, take), take.size());
   without_gil(num_threads, [&](const Workers& workers) {
+    if (complete) rule.components = &graph.components();
     forward_push(*graph, source_type, ids, rule, take, arrays.output(), workers);
   });
   return arrays.release();
@@ -394,11 +402,14 @@ Newcomer to_newcomer(const TypedGraph& graph, const std::vector<NewEdges>& edges
 
 Pushed bind_push_newcomer(const BoundGraph& graph, const std::vector<NewEdges>& edges,
                           const std::vector<std::size_t>& take, double restart, double eps, bool complete) {
-  const PushRule rule = graph.to_rule(0, restart, eps, complete);
+  PushRule rule = graph.to_rule(0, restart, eps);
   const std::size_t width = num_slots(*graph, take);
   const Newcomer newcomer = to_newcomer(*graph, edges);
   PushArrays arrays(1, width, take.size());
-  without_gil(1, [&](const Workers&) { push_newcomer(*graph, newcomer, rule, take, arrays.output()); });
+  without_gil(1, [&](const Workers&) {
+    if (complete) rule.components = &graph.components();
+    push_newcomer(*graph, newcomer, rule, take, arrays.output());
+  });
   return arrays.release();
 }
 

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "components.hpp"
 #include "parallel.hpp"
 #include "typed_graph.hpp"
 
@@ -22,16 +23,15 @@ struct PushRule {
   double restart;
   double eps;
 
-  // Whether to count where the residual that is left would go. Without, hubs are missed most: they may be short of
-  // eps * degree. On lists that go both ways, what v is short of is
+  // If given, the ranking counts where the residual that is left would go. Without it hubs are missed most, for they
+  // may be short of eps * degree; and at usual eps most of all probability is left. Walks from where it lies soon are
+  // anywhere in the component, in proportion to total weight, so that v is due about
   //
-  //     degree(v) * sum over x of proximity(v, x) * r[x] / degree(x)   (total weights in place of degrees)
+  //     (1 - restart) * residual left * total weight of v / total weight of the component
   //
-  // that is degree(v) times the mean of r / degree where walks from v end. Its first step is computed from up to 64
-  // neighbors of v, in 4 blocks spread over its list, and all further steps take the mean over the whole graph. That
-  // is an estimate, better the less clustered a graph is; on lists pruned apart it is rougher. Only what was reached
-  // can gain, and only the 2 * take[t] best by the graph's mean alone are looked at.
-  bool complete = false;
+  // more. That is an estimate, better the less clustered a graph is. In the heaviest component it counts for entities
+  // that the push did not reach, too.
+  const Components* components = nullptr;
 };
 
 // Neighborhoods of many sources of one type, in fixed slots [sources, sum of take].

@@ -46,6 +46,18 @@ class Leaders {
     return true;
   }
 
+  // Drops what k others beat; ties with the worst of these stay, so there is no bound but that of the offers.
+  void raise_floor() {
+    if (k_ == 0 || keys_.size() < k_) return;
+    select_largest(keys_, k_);
+    floor_ = from_key(keys_[k_ - 1]).score;
+    const std::uint64_t lowest = to_key(floor_, 0);
+    keys_.erase(std::remove_if(keys_.begin() + static_cast<std::ptrdiff_t>(k_), keys_.end(),
+                               [&](std::uint64_t key) { return key < lowest; }),
+                keys_.end());
+    limit_ = std::max(limit_, 2 * keys_.size());
+  }
+
   // The best as internal numbers, unsorted, ties by falling number.
   void cut_to_best() {
     if (keys_.size() <= k_) return;
@@ -55,7 +67,7 @@ class Leaders {
 
   // The best as external ids, best first, ties by id.
   void sort_by_external(const TypedGraph& graph) {
-    if (keys_.size() > k_) raise_floor();
+    raise_floor();
     for (std::uint64_t& key : keys_) key = to_key(from_key(key).score, ~graph.external(from_key(key).entity));
     cut_to_best();
     sort_falling(keys_);
@@ -66,17 +78,6 @@ class Leaders {
   Entry entry(std::size_t rank) const { return from_key(keys_[rank]); }
 
  private:
-  // Drops what k others beat; ties with the worst of these stay, so there is no bound but that of the offers.
-  void raise_floor() {
-    select_largest(keys_, k_);
-    floor_ = from_key(keys_[k_ - 1]).score;
-    const std::uint64_t lowest = to_key(floor_, 0);
-    keys_.erase(std::remove_if(keys_.begin() + static_cast<std::ptrdiff_t>(k_), keys_.end(),
-                               [&](std::uint64_t key) { return key < lowest; }),
-                keys_.end());
-    limit_ = std::max(limit_, 2 * keys_.size());
-  }
-
   // The bits of floats above 0 order like the floats.
   static std::uint64_t to_key(float score, std::uint32_t entity) {
     return std::uint64_t{std::bit_cast<std::uint32_t>(score)} << 32 | entity;

@@ -59,18 +59,21 @@ class Pusher {
     }
   }
 
-  // To be called in order: adds what was pushed to what was left. A share `restart` of the sum is p + restart * r.
-  void add_pushed() {
-    for (Push& push : std::span(pushes_).first(num_pushes_)) {
-      const float left = residuals_.get(push.entity);
-      residuals_.set(push.entity, left + push.residual);
-      push.residual = left;
-    }
+  // To be called before the next.
+  double residual_left() const {
+    double pushed = 0;
+    for (const Push& push : pushes()) pushed += push.residual;
+    return 1 - (1 - spread_) * pushed;
   }
 
-  // Goes back to what was left.
-  void take_pushed_away() {
-    for (std::size_t i = num_pushes_; i-- > 0;) residuals_.set(pushes_[i].entity, pushes_[i].residual);
+  // Adds what was pushed to what was left. A share `restart` of the sum is p + restart * r.
+  void add_pushed() {
+    for (const Push& push : pushes()) residuals_.set(push.entity, residuals_.get(push.entity) + push.residual);
+  }
+
+  // An entity of the graph that is where the source is: itself, or a neighbor of the newcomer.
+  std::uint32_t place_of(std::uint32_t source) const {
+    return source < graph_.num_entities() ? source : newcomer_->edges.front().entity;
   }
 
   std::span<const Push> pushes() const { return std::span(pushes_).first(num_pushes_); }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "best.hpp"
+#include "components.hpp"
 #include "csr.hpp"
 #include "forward_push.hpp"
 #include "gather.hpp"
@@ -215,7 +216,8 @@ void test_forward_push() {
   std::vector<std::uint32_t> counts(sources.size() * 2);
   std::vector<float> mass(sources.size());
   std::vector<std::uint32_t> pushes(sources.size());
-  for (const PushRule rule : {PushRule{0.15, 0.1, false}, {0.15, 1e-3, false}, {0.15, 1e-3, true}}) {
+  const Components components(graph);
+  for (const PushRule rule : {PushRule{0.15, 0.1}, {0.15, 1e-3}, {0.15, 0.1, &components}, {0.15, 1e-3, &components}}) {
     for (const int run : {0, 1}) {
       ids[run].resize(sources.size() * 8);
       forward_push(graph, 0, sources, rule, take, {ids[run], weights, counts, mass, pushes}, run == 0 ? kOne : kFour);

@@ -192,7 +192,7 @@ class TypedGraph:
         Args:
             sources: [S] uint32 ids of source_type.
             take: how many entities of each type to keep; K is their sum.
-            complete: estimate where the residual that is left would go.
+            complete: count the residual that is left, as spread over the component in proportion to weight.
 
         Returns:
             `ids` [S, K] uint32 (4294967295 in an empty slot), types in order, falling proximity within a type;

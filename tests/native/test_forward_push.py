@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse.csgraph import connected_components
 from typed_edges import RESTART, TypedEdges, typed_edges
 
 EMPTY = 4294967295
@@ -74,16 +75,20 @@ def test_slots_hold_the_best_of_each_type_and_never_the_source(
 
 @given(typed_edges(), st.sampled_from([0.3, 1e-2]), st.data())
 def test_completion_adds_where_the_residual_left_would_go(graph: TypedEdges, eps: float, data: st.DataObject) -> None:
-    """The twin: one step through the neighbors (lists are short: all of them), then the mean of the whole graph."""
+    """The twin: in proportion to total weight, over the source's component; what was not reached in the heaviest."""
     source, offsets = draw_source(graph, data), graph.offsets()
     estimates, residuals, _ = spread_state(graph, source, eps)
     lists = graph.dense()[0]
     totals = lists.sum(axis=1)
-    per_weight = np.divide(residuals, totals, out=np.zeros(len(totals)), where=totals > 0)
-    near = np.divide(lists @ per_weight, totals, out=np.zeros(len(totals)), where=totals > 0)
-    mean = residuals.sum() / max(totals.sum(), 1e-9)
-    scores = estimates + RESTART * residuals + (1 - RESTART) * totals * (RESTART * near + (1 - RESTART) * mean)
-    scores[(estimates + residuals == 0) | (np.arange(len(totals)) == source) | (totals[source] == 0)] = 0
+    labels = connected_components(lists, directed=False)[1]
+    weights_of = np.bincount(labels, totals)
+    hypothesis.assume(np.isclose(weights_of, weights_of.max()).sum() == 1)  # which of equal ones is open
+    own = labels == labels[source]
+    gains = own & ((estimates + residuals > 0) | (labels[source] == weights_of.argmax()))
+    left = residuals.sum() if residuals.sum() > 1e-6 else 0
+    scores = estimates + RESTART * residuals
+    scores += np.where(gains, (1 - RESTART) * left * totals / max(weights_of[labels[source]], 1e-9), 0)
+    scores[source] = 0
 
     source_type = int(np.searchsorted(offsets, source, side="right")) - 1
     local = np.array([source - offsets[source_type]], np.uint32)

@@ -38,9 +38,9 @@ class Walk:
             restart: probability of going back to the source at every step; neighborhoods need one in (0, 1), random
                 walks may also have 0 or 1.
             eps: residual allowed per edge of an entity, in [1e-12, 1); 1 / eps is the budget of edges per source.
-            complete: estimate where the residual that is left would go; hubs are missed most without it. An estimate,
-                not the exact proximity: it costs about as much again at eps 1e-5 and 4 to 6 times as much again at
-                1e-4 and 1e-3, where it gains little; it gains less the more clustered the graph is.
+            complete: count the residual that is left as spread over the source's component, in proportion to total
+                weight; hubs are missed most without it. An estimate, not the exact proximity, which it is nearer to
+                the less clustered the graph is.
             num_threads: 0 uses every core; results do not depend on it.
 
         Raises:
