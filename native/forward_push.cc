@@ -5,6 +5,8 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <optional>
+#include <type_traits>
 
 #include "pusher.hpp"
 #include "ranker.hpp"
@@ -13,7 +15,7 @@
 namespace omnisage {
 namespace {
 
-constexpr std::size_t kSourcesPerChunk = 16;
+constexpr std::size_t kSourcesPerChunk = 8;
 
 // An array of residuals is used up to this many entities, 32 MB, and up to this many per slot of a hash table: smaller
 // tables stay in the processor's nearest caches, where an array would not.
@@ -30,19 +32,34 @@ bool is_dense(const TypedGraph& graph, const PushRule& rule) {
 }
 
 template <typename Residuals>
+Residuals make_residuals(const TypedGraph& graph, const PushRule& rule) {
+  return Residuals(std::is_same_v<Residuals, DenseResiduals> ? graph.num_entities() : num_slots(graph, rule));
+}
+
+// What one thread works with; made by itself, so that threads do not wait for each other's memory.
+template <typename Residuals>
+struct Scratch {
+  Scratch(const TypedGraph& graph, const PushRule& rule, std::span<const std::size_t> take)
+      : pusher(graph, rule, make_residuals<Residuals>(graph, rule)), ranker(graph, rule, take) {}
+
+  Pusher<Residuals> pusher;
+  Ranker ranker;
+};
+
+template <typename Residuals>
 void push_all(const TypedGraph& graph, std::size_t source_type, std::span<const std::uint32_t> sources,
-              const PushRule& rule, std::span<const std::size_t> take, const PushOutput& output, const Workers& workers,
-              const Residuals& empty) {
+              const PushRule& rule, std::span<const std::size_t> take, const PushOutput& output,
+              const Workers& workers) {
   const std::size_t width = std::accumulate(take.begin(), take.end(), std::size_t{0});
-  std::vector<Pusher<Residuals>> pushers(workers.count(), Pusher<Residuals>(graph, rule, empty));
-  std::vector<Ranker> rankers(workers.count(), Ranker(graph, rule, take));
+  std::vector<std::optional<Scratch<Residuals>>> scratch(workers.count());
   auto chunk = [&](std::size_t thread, std::size_t begin, std::size_t end) {
     std::array<std::uint32_t, kSourcesPerChunk> internal;
     for (std::size_t i = begin; i < end; ++i) {
       internal[i - begin] = graph.internal(source_type, sources[i]);
       __builtin_prefetch(&graph.indptr()[internal[i - begin]]);
     }
-    Pusher<Residuals>& pusher = pushers[thread];
+    if (!scratch[thread]) scratch[thread].emplace(graph, rule, take);
+    auto& [pusher, ranker] = *scratch[thread];
     for (std::size_t i = begin; i < end; ++i) {
       const std::uint32_t source = internal[i - begin];
       if (i + 1 < end) pusher.prefetch_list(internal[i + 1 - begin]);
@@ -50,7 +67,7 @@ void push_all(const TypedGraph& graph, std::size_t source_type, std::span<const 
       output.pushes[i] = static_cast<std::uint32_t>(pusher.pushes().size());
       const Ranker::Row row{output.ids.subspan(i * width, width), output.weights.subspan(i * width, width),
                             output.counts.subspan(i * take.size(), take.size())};
-      output.mass[i] = rankers[thread].rank(source, pusher, row);
+      output.mass[i] = ranker.rank(source, pusher, row);
     }
   };
   parallel_for(sources.size(), kSourcesPerChunk, workers, chunk);
@@ -63,9 +80,9 @@ void forward_push(const TypedGraph& graph, std::size_t source_type, std::span<co
                   const Workers& workers) {
   graph.check_sources(source_type, sources);
   if (is_dense(graph, rule)) {
-    push_all(graph, source_type, sources, rule, take, output, workers, DenseResiduals(graph.num_entities()));
+    push_all<DenseResiduals>(graph, source_type, sources, rule, take, output, workers);
   } else {
-    push_all(graph, source_type, sources, rule, take, output, workers, HashedResiduals(num_slots(graph, rule)));
+    push_all<HashedResiduals>(graph, source_type, sources, rule, take, output, workers);
   }
 }
 

@@ -29,7 +29,7 @@ from peers import Rank, Run, careful_numba, installed, limit_threads, networkit_
 from omnisage.graph import Graph
 
 RESTART, TAKE = 0.15, 100
-SOURCES = {1e-3: 4000, 1e-4: 1000, 1e-5: 150}  # per repetition; PyG and networkit take a tenth
+SOURCES = {1e-3: 20_000, 1e-4: 4000, 1e-5: 500}  # per repetition; PyG and networkit take a tenth
 
 
 @dataclass
