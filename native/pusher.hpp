@@ -59,7 +59,7 @@ class Pusher {
     }
   }
 
-  // To be called before the next.
+  // What the push did not give to any estimate.
   double residual_left() const {
     double pushed = 0;
     for (const Push& push : pushes()) pushed += push.residual;

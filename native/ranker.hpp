@@ -38,18 +38,18 @@ class Ranker {
   template <typename Residuals>
   float rank(std::uint32_t source, Pusher<Residuals>& pusher, const Row& row) {
     Residuals& reached = pusher.residuals();
-    const double left = pusher.residual_left();
     pusher.add_pushed();
     const double at_source = restart_ * reached.get(source);
     reached.set(source, kPushed);  // never offered: it scores 0
     for (std::size_t type = 0; type < take_.size(); ++type) best_[type].reset(take_[type]);
-    if (components_ == nullptr || pusher.pushes().empty() || left < kLeast) {
+    const double left = components_ == nullptr || pusher.pushes().empty() ? 0 : pusher.residual_left();
+    if (left < kLeast) {
       rank_reached(reached);
     } else {
       const std::uint32_t component = components_->of(pusher.place_of(source));
-      const double per_weight = (1 - restart_) * left / components_->total_weight(component);
-      if (component == components_->heaviest()) offer_heaviest(reached, static_cast<float>(per_weight));
-      rank_completed(reached, static_cast<float>(per_weight));
+      const auto per_weight = static_cast<float>((1 - restart_) * left / components_->total_weight(component));
+      if (component == components_->heaviest()) offer_heaviest(reached, per_weight);
+      rank_completed(reached, per_weight);
     }
     const double held = write(row);
     return at_source < 1 ? static_cast<float>(std::min(1.0, held / (1 - at_source))) : 0.0f;
@@ -95,7 +95,7 @@ class Ranker {
   [[gnu::noinline]] void rank_completed(Residuals& reached, float per_weight) {
     const bool is_weighted = graph_.is_weighted();
     const std::uint32_t* const first_within = graph_.first_within();
-    const float weight_per_score = 1 / per_weight;  // infinite if nothing is left
+    const float weight_per_score = 1 / per_weight;
     float floor = lowest_floor();
     reached.drain([&, restart = restart_](std::uint32_t entity, float visits) {
       const float found = restart * visits;

@@ -33,7 +33,7 @@ struct Adjacency {
 class TypedGraph {
  public:
   // Checks every list (see check_csr) and copies it: O(edges) time, 4 bytes per list entry (8 if any adjacency has
-  // weights; those without count 1) and 16 (24) per entity. The same for any number of threads.
+  // weights; those without count 1) and 17 (25) per entity. The same for any number of threads.
   //
   // Throws std::invalid_argument if there are more than kMaxTypes types, if entities do not fit into 32 bits, if there
   // are more lists than entities or 2^32 entries in a list, and what check_csr throws, with the adjacency's name in
