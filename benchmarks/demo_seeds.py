@@ -1,9 +1,13 @@
-"""Runs the demo with several seeds and prints each task beside the baselines: mean over seeds, and the spread.
+"""Runs the demo with several seeds and prints each task beside the baselines, over all seeds.
 
     python benchmarks/demo_seeds.py --seeds 0 1 2
 
-A seed draws the split (held-out users and pairs), the pruning, the weights and the batches anew. Needs the demo's
-tables (`omnisage fetch movielens examples/movielens/data`). Writes `benchmarks/results/<date>-demo-seeds.json`.
+A seed draws the split (held-out users and pairs), the pruning, the weights and the batches anew. Two things are printed
+per task: the mean over seeds with its spread, and the 95% bootstrap interval of all seeds together. What is resampled
+there is the user or query entity with its values of all seeds, because users who come after the cut in time are asked
+in every seed. `apart`: the model's interval lies wholly above those of all baselines. `differs`: so does the paired
+interval of the model's difference to each, above 0. Needs the demo's tables (`omnisage fetch movielens
+examples/movielens/data`). Writes `benchmarks/results/<date>-demo-seeds.json`.
 """
 
 import argparse
@@ -13,22 +17,91 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from omnisage.evaluation.artifact import open_evaluation
-from omnisage.evaluation.records import Record
+from omnisage.evaluation.evaluate import Evaluation
+from omnisage.evaluation.retrieval import MODEL
 from omnisage.evaluation.summary import METHODS, TASKS, by_method, distinct_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "examples" / "movielens" / "omnisage.yaml"
+METRIC, NUM_BOOTSTRAP = "recall@10", 10_000
 
 
-def run_seed(seed: int, workspace: Path) -> list[Record]:
-    """Run what is stale of the demo; returns the records of the test part."""
+def run_seed(seed: int, workspace: Path, changes: list[str]) -> Evaluation:
+    """Run what is stale of the demo; returns the evaluation of the test part."""
     command = [sys.executable, "-m", "omnisage", "run", str(CONFIG), "--workspace", str(workspace)]
-    subprocess.run([*command, "--set", f"seed={seed}"], check=True)
-    return open_evaluation(workspace / "evaluation").records
+    sets = [word for change in [f"seed={seed}", *changes] for word in ("--set", change)]
+    subprocess.run([*command, *sets], check=True)
+    return open_evaluation(workspace / "evaluation")
+
+
+def pool(runs: list[Evaluation], task: str, name: str) -> dict[str, dict[str, float]]:
+    """All seeds together: per method, and per paired difference, the mean over units and its interval."""
+    sums: dict[str, NDArray[np.float64]] = {}
+    counts = np.empty(0)
+    for method in METHODS:
+        tables = [_values(run.unit_values, task, name, method) for run in runs]
+        of_units = pa.concat_tables(tables).group_by("unit").aggregate([(METRIC, "sum"), (METRIC, "count")])
+        if of_units.num_rows:
+            of_units = of_units.sort_by("unit")
+            sums[method] = of_units[f"{METRIC}_sum"].to_numpy()
+            counts = of_units[f"{METRIC}_count"].to_numpy().astype(np.float64)
+    sums |= {f"{MODEL} - {method}": sums[MODEL] - values for method, values in sums.items() if method != MODEL}
+    drawn = np.random.default_rng(0).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), NUM_BOOTSTRAP)
+    found: dict[str, dict[str, float]] = {}
+    for method, values in sums.items():
+        low, high = np.percentile(drawn @ values / (drawn @ counts), [2.5, 97.5])
+        found[method] = {"value": float(values.sum() / counts.sum()), "low": float(low), "high": float(high)}
+    return found
+
+
+def _values(units: pa.Table, task: str, name: str, method: str) -> pa.Table:
+    wanted = {"task": task, "name": name, "regime": "full", "method": method}
+    for column, value in wanted.items():
+        units = units.filter(pc.equal(units[column], value))
+    return units.select(["unit", METRIC])
+
+
+def summarize(runs: list[Evaluation], task: str, name: str) -> dict[str, Any]:
+    """One row of the result."""
+    of_seeds = [by_method(run.records, task, name, regime="full", metric=METRIC) for run in runs]
+    values = {m: [found[m].value for found in of_seeds if m in found] for m in METHODS}
+    pooled = pool(runs, task, name)
+    baselines = [m for m in pooled if m in METHODS and m != MODEL]
+    return {
+        "task": task,
+        "name": name,
+        METRIC: {m: {"mean": float(np.mean(v)), "of_seeds": v} for m, v in values.items() if v},
+        "seeds_with_intervals_apart": sum(
+            f[MODEL].low > max(r.high for m, r in f.items() if m != MODEL) for f in of_seeds if len(f) > 1
+        ),
+        "pooled": pooled,
+        "above": [m for m in baselines if pooled[f"{MODEL} - {m}"]["low"] > 0],
+        "apart_from": [m for m in baselines if pooled[MODEL]["low"] > pooled[m]["high"]],
+    }
+
+
+def show(row: dict[str, Any]) -> str:
+    """The row as the README has it."""
+    cells = [f"{TASKS[row['task']]}: {row['name']}"]
+    for method in METHODS:
+        if method in row["pooled"]:
+            seeds, pooled = row[METRIC][method]["of_seeds"], row["pooled"][method]
+            cells.append(f"{np.mean(seeds):.4f} ± {np.std(seeds):.4f} ({pooled['low']:.3f} .. {pooled['high']:.3f})")
+        else:
+            cells.append("-")
+    return " | ".join([*cells, _names(row["apart_from"]), _names(row["above"])])
+
+
+def _names(methods: list[str]) -> str:
+    return ", ".join(METHODS[method] for method in methods) or "-"
 
 
 def main() -> None:
@@ -36,28 +109,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--workspace", type=Path, default=ROOT / "workspace" / "seeds")
+    parser.add_argument("--set", nargs="*", default=[], help="changes of the demo's config, as of `omnisage run`")
+    parser.add_argument("--out", type=Path, help="where to write the result")
     arguments = parser.parse_args()
-    runs = {seed: run_seed(seed, arguments.workspace / str(seed)) for seed in arguments.seeds}
+    runs = [run_seed(seed, arguments.workspace / str(seed), arguments.set) for seed in arguments.seeds]
 
-    rows = []
-    for task, name in distinct_rows(runs[arguments.seeds[0]]):
-        found = [by_method(records, task, name, regime="full", metric="recall@10") for records in runs.values()]
-        of_methods = {m: [f[m].value for f in found if m in f] for m in METHODS}
-        values = {m: {"mean": float(np.mean(v)), "of_seeds": v} for m, v in of_methods.items() if v}
-        # How many seeds have the model's interval wholly above the interval of every baseline.
-        apart = sum(f["model"].low > max(r.high for m, r in f.items() if m != "model") for f in found)
-        rows.append({"task": task, "name": name, "recall@10": values, "seeds_with_intervals_apart": apart})
-        shown = "  ".join(f"{METHODS[m]} {np.mean(v):.4f} +- {np.std(v):.4f}" for m, v in of_methods.items() if v)
-        print(f"{TASKS[task]}: {name:32} {shown}  intervals apart in {apart} of {len(found)}")
+    rows = [summarize(runs, task, name) for task, name in distinct_rows(runs[0].records)]
+    print(" | ".join([METRIC, *METHODS.values(), "apart from", "above, paired"]))
+    for row in rows:
+        print(show(row))
 
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
-    now = datetime.now(UTC)
     result = {
         "commit": commit.stdout.strip(),
         "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
+        "seeds": arguments.seeds,
+        "changes": arguments.set,
         "rows": rows,
     }
-    path = ROOT / "benchmarks" / "results" / f"{now:%Y-%m-%d}-demo-seeds.json"
+    path = arguments.out or ROOT / "benchmarks" / "results" / f"{datetime.now(UTC):%Y-%m-%d}-demo-seeds.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")
     print(f"written to {path}")

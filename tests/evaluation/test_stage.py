@@ -19,6 +19,7 @@ from omnisage.evaluation.report.html import figure
 from omnisage.evaluation.report.projection_section import balanced_sizes, project
 from omnisage.evaluation.report.training_section import read_training_log
 from omnisage.evaluation.stage import run
+from omnisage.tables.artifact import open_tables
 
 CONFIG = EvaluationConfig(ks=[3, 10], num_random_candidates=5, num_bootstrap=100, num_examples=2, max_projected=100)
 
@@ -75,7 +76,12 @@ class Page(HTMLParser):
 
 
 def test_the_artifact_opens_and_holds_every_number(evaluated: Path) -> None:
-    assert sorted(path.name for path in evaluated.iterdir()) == ["manifest.json", "metrics.json", "report.html"]
+    assert sorted(path.name for path in evaluated.iterdir()) == [
+        "manifest.json",
+        "metrics.json",
+        "report.html",
+        "unit_values.parquet",
+    ]
     evaluation = open_evaluation(evaluated)
     stored = json.loads((evaluated / "metrics.json").read_text())
     assert evaluation.as_json() == stored
@@ -130,7 +136,7 @@ def test_the_report_is_the_same_for_one_and_two_threads(
     evaluated: Path, folders: dict[str, Path], tmp_path: Path
 ) -> None:
     again = evaluate_into(tmp_path / "evaluation", folders, num_threads=2)
-    for name in ("metrics.json", "report.html"):
+    for name in ("metrics.json", "report.html", "unit_values.parquet"):
         assert (again / name).read_bytes() == (evaluated / name).read_bytes()
 
 
@@ -150,6 +156,27 @@ def test_a_damaged_metrics_file_is_refused(folders: dict[str, Path], evaluated: 
     (tmp_path / "metrics.json").write_text((evaluated / "metrics.json").read_text()[:-100])
     with pytest.raises(OmnisageError, match=r"metrics.json is damaged .* run `omnisage evaluation` again"):
         open_evaluation(tmp_path)
+    (tmp_path / "metrics.json").write_bytes((evaluated / "metrics.json").read_bytes())
+    (tmp_path / "unit_values.parquet").write_bytes((evaluated / "unit_values.parquet").read_bytes()[:-100])
+    with pytest.raises(OmnisageError, match=r"unit_values.parquet is damaged .* run `omnisage evaluation` again"):
+        open_evaluation(tmp_path)
+
+
+def test_every_record_is_the_mean_of_the_values_of_its_units(evaluated: Path, folders: dict[str, Path]) -> None:
+    evaluation = open_evaluation(evaluated)
+    assert evaluation.records
+    values = evaluation.unit_values.to_pylist()
+    for record in evaluation.records:
+        of_units = [
+            row[record.metric]
+            for row in values
+            if (row["task"], row["name"], row["regime"], row["method"])
+            == (record.task, record.name, record.regime, record.method)
+        ]
+        assert len(of_units) == record.num_units
+        assert sum(of_units) / len(of_units) == pytest.approx(record.value)
+    names = {row["unit"] for row in values if row["task"] == "user_entity_next"}
+    assert names <= set(open_tables(folders["tables"]).user_ids("user").cast("string").to_pylist())
 
 
 def test_the_training_log_is_read_with_what_is_finite_and_a_number(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
-"""Opens the `evaluation` artifact: `metrics.json`, and the few numbers that the terminal shows."""
+"""Opens the `evaluation` artifact: its numbers, and the few numbers that the terminal shows."""
 
 import json
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from omnisage.artifact import read_manifest
 from omnisage.baselines.item_knn import ItemKnnSettings
@@ -15,20 +18,20 @@ def open_evaluation(folder: Path) -> Evaluation:
     """Open the `evaluation` artifact.
 
     Raises:
-        OmnisageError: the stage has not run, or `metrics.json` is damaged.
+        OmnisageError: the stage has not run, or its files are damaged.
     """
     read_manifest(folder, "evaluation")
     path = folder / "metrics.json"
     try:
         stored = json.loads(path.read_text())
-        return Evaluation(
-            stored["part"],
-            {name: ItemKnnSettings(**settings) for name, settings in stored["item_knn"].items()},
-            records=[Record(**record) for record in stored["records"]],
-            differences=[Record(**record) for record in stored["differences"]],
-        )
-    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        part: str = stored["part"]
+        item_knn = {name: ItemKnnSettings(**settings) for name, settings in stored["item_knn"].items()}
+        records, differences = ([Record(**record) for record in stored[of]] for of in ("records", "differences"))
+        path = folder / "unit_values.parquet"
+        unit_values = pq.read_table(path)
+    except (OSError, json.JSONDecodeError, KeyError, TypeError, pa.ArrowInvalid) as error:
         raise OmnisageError(f"{path} is damaged ({error}); run `omnisage evaluation` again") from error
+    return Evaluation(part, item_knn, records=records, differences=differences, unit_values=unit_values)
 
 
 def summary_rows(folder: Path) -> tuple[list[str], list[list[str]]]:

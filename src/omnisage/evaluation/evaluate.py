@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from omnisage.baselines.item_knn import ItemKnnSettings
 from omnisage.baselines.links import training_links
 from omnisage.embeddings.artifact import Embeddings
@@ -27,10 +29,16 @@ class Evaluation:
     item_knn: dict[str, ItemKnnSettings]  # "<task>: <sequence>" -> what was chosen on the validation users
     records: list[Record]
     differences: list[Record]  # model minus each baseline, paired
+    unit_values: pa.Table  # the values of every user and query entity, of which records are means (docs/formats.md)
 
     def as_json(self) -> dict[str, Any]:
         """What `metrics.json` holds."""
-        return asdict(self)
+        return {
+            "part": self.part,
+            "item_knn": {name: asdict(settings) for name, settings in self.item_knn.items()},
+            "records": [asdict(record) for record in self.records],
+            "differences": [asdict(record) for record in self.differences],
+        }
 
 
 def evaluate(
@@ -75,6 +83,7 @@ def evaluate(
         item_knn,
         records=[record for measured in measurements for record in measured.records],
         differences=[record for measured in measurements for record in measured.differences],
+        unit_values=pa.concat_tables([measured.unit_values for measured in measurements]),
     )
 
 

@@ -7,7 +7,7 @@ from omnisage.baselines.lists import Lists
 from omnisage.baselines.popularity import overall_counts, popularity
 from omnisage.baselines.scorer import inner_product
 from omnisage.embeddings.artifact import Embeddings
-from omnisage.evaluation.retrieval import MODEL, Retrieval
+from omnisage.evaluation.retrieval import MODEL, Retrieval, own_ids
 from omnisage.tables.artifact import Tables
 
 
@@ -31,7 +31,7 @@ def feature_retrievals(tables: Tables, embeddings: Embeddings, *, links: Links) 
                     tables.num_entities[entity_type],
                     positives=Lists(np.arange(num_queries + 1, dtype=np.int64), queries.ids),
                     excluded=Lists.empty(num_queries),
-                    units=queries.ids.astype(np.int64),
+                    units=own_ids(tables.ids(entity_type), queries.ids),
                     num_dropped=0,
                     scorers={
                         MODEL: inner_product(queries.vectors, embeddings.entities[entity_type]),

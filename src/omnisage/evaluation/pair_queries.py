@@ -10,7 +10,7 @@ from omnisage.baselines.lists import Ids, Lists
 from omnisage.baselines.popularity import degree_towards, popularity
 from omnisage.baselines.scorer import inner_product
 from omnisage.embeddings.artifact import Embeddings
-from omnisage.evaluation.retrieval import MODEL, Retrieval, answerable
+from omnisage.evaluation.retrieval import MODEL, Retrieval, answerable, own_ids
 from omnisage.tables.artifact import Tables
 
 Pairs = NDArray[np.uint32]  # [P, 2]: query entity, partner
@@ -46,7 +46,7 @@ def pair_retrievals(tables: Tables, embeddings: Embeddings, part: str, *, links:
                 tables.num_entities[candidate_type],
                 positives=positives.take(kept),
                 excluded=excluded.take(kept),
-                units=asked.astype(np.int64),
+                units=own_ids(tables.ids(query_type), asked),
                 num_dropped=len(queries) - len(kept),
                 scorers={
                     MODEL: inner_product(embeddings.entities[query_type][asked], embeddings.entities[candidate_type]),

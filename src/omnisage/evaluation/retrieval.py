@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from omnisage.baselines.lists import Lists
@@ -34,7 +36,7 @@ class Retrieval:
     num_entities: int  # N
     positives: Lists  # per query, at least one, none of them excluded
     excluded: Lists  # per query
-    units: NDArray[np.int64]  # [Q], which user or entity asks
+    units: NDArray[np.str_]  # [Q], the own id of the user or entity that asks
     num_dropped: int  # queries left out because no positive may be found
     scorers: dict[str, Scorer]  # method -> scores; MODEL among them
 
@@ -47,12 +49,18 @@ def answerable(positives: Lists, excluded: Lists) -> NDArray[np.int64]:
     return np.flatnonzero(has_positive)
 
 
+def own_ids(ids: pa.Array, dense_ids: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.str_]:
+    """The user's own ids of some dense ids, as text."""
+    return np.array(ids.take(pa.array(dense_ids)).cast(pa.string()).to_pylist(), dtype=np.str_)
+
+
 @dataclass(frozen=True)
 class Measurement:
     """The numbers of one retrieval."""
 
     records: list[Record]
     differences: list[Record]  # model minus each other method, paired
+    unit_values: pa.Table  # what the records are means of, see docs/formats.md
 
 
 def measure(
@@ -69,14 +77,22 @@ def measure(
     ranks = _rank(retrieval, config, seed=seed, advance=advance)
     records: list[Record] = []
     differences: list[Record] = []
+    tables: list[pa.Table] = []
+    units, unit_of_query = np.unique(retrieval.units, return_inverse=True)
     for regime in REGIMES:
-        values = {m: _unit_values(ranks[regime, m], retrieval, regime, ks=config.ks) for m in retrieval.scorers}
+        values = {
+            method: group_means(
+                _query_values(ranks[regime, method], retrieval, regime, config.ks), unit_of_query, len(units)
+            )
+            for method in retrieval.scorers
+        }
+        tables += [_unit_table(retrieval, regime, m, units, of_units, config.ks) for m, of_units in values.items()]
         others = [method for method in values if method != MODEL]
         values |= {f"{MODEL} - {method}": values[MODEL] - values[method] for method in others}
         measured = _records(retrieval, regime, values, config=config, seed=seed)
         records += [record for record in measured if record.method in retrieval.scorers]
         differences += [record for record in measured if record.method not in retrieval.scorers]
-    return Measurement(records, differences)
+    return Measurement(records, differences, pa.concat_tables(tables))
 
 
 def _rank(
@@ -113,15 +129,22 @@ def _finite(scores: Scores, method: str, retrieval: Retrieval) -> Scores:
     return scores
 
 
-def _unit_values(ranks: Ranks, retrieval: Retrieval, regime: str, *, ks: list[int]) -> NDArray[np.float64]:
+def _query_values(ranks: Ranks, retrieval: Retrieval, regime: str, ks: list[int]) -> NDArray[np.float64]:
     positives = retrieval.positives
     if regime == "full":
-        values = query_metrics(ranks, positives.indptr, ks)
-    else:  # each positive stood alone among the candidates: a query of its own, averaged within the query
-        alone = query_metrics(ranks, np.arange(len(ranks) + 1), ks)
-        values = group_means(alone, positives.row_of_id(), len(positives))
-    units, unit_of_query = np.unique(retrieval.units, return_inverse=True)
-    return group_means(values, unit_of_query, len(units))
+        return query_metrics(ranks, positives.indptr, ks)
+    # Each positive stood alone among the candidates: a query of its own, averaged within the query.
+    alone = query_metrics(ranks, np.arange(len(ranks) + 1), ks)
+    return group_means(alone, positives.row_of_id(), len(positives))
+
+
+def _unit_table(
+    retrieval: Retrieval, regime: str, method: str, units: NDArray[np.str_], values: NDArray[np.float64], ks: list[int]
+) -> pa.Table:
+    labels = {"task": retrieval.task, "name": retrieval.name, "regime": regime, "method": method}
+    columns = {name: pa.repeat(pa.scalar(label), len(units)) for name, label in labels.items()}
+    columns["unit"] = pa.array(units)
+    return pa.table(columns | {metric: pa.array(values[:, i]) for i, metric in enumerate(metric_names(ks))})
 
 
 def _records(

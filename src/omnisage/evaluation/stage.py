@@ -1,10 +1,13 @@
 """Stage 7, `omnisage evaluation`: measures the test part and shows the run on one page.
 
-Reads `tables`, `graph` (its histograms), `embeddings`, `index`, `training` (its log); writes `metrics.json` and
-`report.html`. Stops before measuring anything if training data hold something of the held-out parts.
+Reads `tables`, `graph` (its histograms), `embeddings`, `index`, `training` (its log); writes `metrics.json`,
+`unit_values.parquet` and `report.html`. Stops before measuring anything if training data hold something of the
+held-out parts.
 """
 
 from pathlib import Path
+
+import pyarrow.parquet as pq
 
 from omnisage.artifact import Manifest, Plan, begin, commit, read_manifest, write_json
 from omnisage.embeddings.artifact import open_embeddings
@@ -50,6 +53,7 @@ def run(
     partial = begin(out, plan)
     evaluation = evaluate(opened_tables, opened_embeddings, "test", config=config, seed=plan.seed)
     write_json(partial / "metrics.json", evaluation.as_json())
+    pq.write_table(evaluation.unit_values, partial / "unit_values.parquet")
     results = RunResults(
         config=config,
         seed=plan.seed,

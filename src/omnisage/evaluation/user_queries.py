@@ -11,7 +11,7 @@ from omnisage.baselines.popularity import event_counts, popularity
 from omnisage.baselines.scorer import Scorer, inner_product
 from omnisage.embeddings.artifact import Embeddings
 from omnisage.errors import OmnisageError
-from omnisage.evaluation.retrieval import MODEL, Retrieval, answerable
+from omnisage.evaluation.retrieval import MODEL, Retrieval, answerable, own_ids
 from omnisage.tables.artifact import SequencePart, Tables
 
 
@@ -100,7 +100,7 @@ def user_retrievals(
                 f"sequence '{name}'; run `omnisage embeddings` again"
             )
         num_entities = tables.num_entities[sequence.entity]
-        train = train_lists(sequence.part("train"))
+        train, users = train_lists(sequence.part("train")), sequence.part(part).users
         counts = event_counts(tables, name)
         excluded = queries.histories if mask_history else Lists.empty(len(queries.users))
         for task in USER_TASKS:
@@ -121,7 +121,7 @@ def user_retrievals(
                     num_entities,
                     positives=wanted.take(kept),
                     excluded=excluded.take(kept),
-                    units=queries.users[kept],
+                    units=own_ids(tables.user_ids(name), users[queries.users[kept]]),
                     num_dropped=len(queries.users) - len(kept),
                     scorers=scorers,
                 )

@@ -23,6 +23,9 @@ class NeighborsConfig(ConfigModel):
 
     restart: Annotated[float, Field(gt=0, lt=1, description="probability of going back to the source")] = 0.15
     eps: Annotated[float, Field(gt=0, lt=1, description="residual allowed per unit of degree, 1 / budget")] = 1e-4
+    complete: Annotated[
+        bool, Field(description="count what the budget leaves unwalked as spread over all, so that hubs are found")
+    ] = False
     default_take: Annotated[int, Field(gt=0, le=4096)] = 10
     range_size: Annotated[int, Field(gt=0, description="entities per resumable range")] = 65536
     subsets: dict[Name, Annotated[list[Subset], Field(min_length=1)]] = {}

@@ -74,7 +74,13 @@ def _make_walks(
     """One walk per choice of relations, shared by the types that use it: making one reads all its edges."""
     choices = {tuple(subset.relations) for of_type in subsets.values() for subset in of_type}
     return {
-        relations: graph.walk(list(relations), restart=config.restart, eps=config.eps, num_threads=num_threads)
+        relations: graph.walk(
+            list(relations),
+            restart=config.restart,
+            eps=config.eps,
+            complete=config.complete,
+            num_threads=num_threads,
+        )
         for relations in sorted(choices)
     }
 
