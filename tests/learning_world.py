@@ -111,8 +111,8 @@ def link(prepared: Prepared, config: Config) -> Prepared:
     """Run `graph` and `neighbors`."""
     plan = Plan("graph", config.graph.model_dump(mode="json"), 0, {})
     graph_stage.run(config.graph, plan, prepared.graph, num_threads=1, tables=prepared.tables)
-    plan = Plan("neighbors", config.neighbors.model_dump(mode="json"), 0, {})
-    neighbors_stage.run(config.neighbors, plan, prepared.neighbors, num_threads=1, graph=prepared.graph)
+    plan = Plan("neighbors", config.proximity.model_dump(mode="json"), 0, {})
+    neighbors_stage.run(config.proximity, plan, prepared.neighbors, num_threads=1, graph=prepared.graph)
     return prepared
 
 

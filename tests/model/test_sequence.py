@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from omnisage.batches.description import SequenceDescription
 from omnisage.model.config import ModelConfig
 from omnisage.model.sequence import CausalLayer, Dropout, SequenceModel
 
@@ -10,7 +11,9 @@ from omnisage.model.sequence import CausalLayer, Dropout, SequenceModel
 def make_model(num_actions: int = 3, dropout: float = 0.0) -> SequenceModel:
     torch.manual_seed(0)
     sequence = {"num_layers": 2, "num_heads": 2, "max_length": 9, "dropout": dropout}
-    return SequenceModel(num_actions, ModelConfig(dim=8, embedding_dim=4, num_heads=2, sequence=sequence))
+    return SequenceModel(
+        SequenceDescription(num_actions), ModelConfig(dim=8, embedding_dim=4, num_heads=2, sequence=sequence)
+    )
 
 
 @pytest.mark.parametrize("training", [True, False])
