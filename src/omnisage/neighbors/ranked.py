@@ -1,6 +1,7 @@
 """Entities at some ranks of proximity, from which training draws hard negatives (PinSage §3.2).
 
-By random walk over all relations of the whole graph. Ranks count per type of the targets, from 0 for the nearest.
+By random walk over all relations of the whole graph. Ranks count per type of the positives, from 0 for the nearest. A
+pair of types between which no walk leads has no ranked entities.
 """
 
 import shutil
@@ -20,26 +21,44 @@ _RANGES = "ranked-ranges"
 _SLOTS_PER_CALL = 1 << 22  # 32 MiB of ids and weights
 
 
-def write_ranked(
-    partial: Path, config: NeighborsStageConfig, graph: Graph, *, num_threads: int
-) -> dict[str, tuple[Block, ...]]:
-    """Write `<type>/ranked.npy` for the types that query, in resumable ranges.
-
-    A pair of types between which no walk leads has no ranked entities.
-
-    Returns:
-        The blocks of slots of each type that has some.
+def lay_out_ranked(config: NeighborsStageConfig, graph: Graph) -> dict[str, tuple[Block, ...]]:
+    """The blocks of slots of each type that queries, one for each type of its positives that a walk reaches.
 
     Raises:
         OmnisageError: no walk leads from any type of queries to one of its positives.
     """
-    assert config.ranked is not None, "called only where ranks are asked for"
-    layout = _lay_out(config, graph)
+    if config.ranked is None:
+        return {}
+    begin, end = config.ranked.ranks
+    layout: dict[str, tuple[Block, ...]] = {}
+    for entity_type, targets in config.ranked.targets.items():
+        reachable = graph.reachable_types(entity_type)
+        found = [target for target in sorted(set(targets)) if target in reachable]
+        if found:
+            firsts = [number * (end - begin) for number in range(len(found))]
+            layout[entity_type] = tuple(
+                Block(target, tuple(graph.relations), first, first + end - begin)
+                for target, first in zip(found, firsts, strict=True)
+            )
     if not layout:
         raise OmnisageError(
             "tasks.entity_entity.hard_negatives: no relation leads from a type of queries to a type of positives, so "
             "nothing can be ranked by proximity; add such a relation, or take hard_negatives out"
         )
+    return layout
+
+
+def write_ranked(
+    partial: Path,
+    config: NeighborsStageConfig,
+    graph: Graph,
+    layout: dict[str, tuple[Block, ...]],
+    *,
+    num_threads: int,
+) -> None:
+    """Write `<type>/ranked.npy` for the types of the layout, in resumable ranges."""
+    if config.ranked is None:
+        return
     begin, end = config.ranked.ranks
     walk = graph.walk(restart=config.restart, eps=config.eps, num_threads=num_threads)
     for entity_type, blocks in layout.items():
@@ -55,28 +74,11 @@ def write_ranked(
             label=f"ranked for {entity_type}",
         )
         store.join({"ranked": partial / entity_type / "ranked.npy"})
-    return layout
 
 
 def delete_ranges(partial: Path) -> None:
     """Delete what is needed only until the stage has finished; a run that is killed before goes on from it."""
     shutil.rmtree(partial / _RANGES, ignore_errors=True)
-
-
-def _lay_out(config: NeighborsStageConfig, graph: Graph) -> dict[str, tuple[Block, ...]]:
-    assert config.ranked is not None, "called only where ranks are asked for"
-    begin, end = config.ranked.ranks
-    layout: dict[str, tuple[Block, ...]] = {}
-    for entity_type, targets in config.ranked.targets.items():
-        reachable = graph.reachable_types(entity_type)
-        found = [target for target in sorted(set(targets)) if target in reachable]
-        firsts = [number * (end - begin) for number in range(len(found) + 1)]
-        if found:
-            layout[entity_type] = tuple(
-                Block(target, tuple(graph.relations), *places)
-                for target, *places in zip(found, firsts[:-1], firsts[1:], strict=True)
-            )
-    return layout
 
 
 def _computing(

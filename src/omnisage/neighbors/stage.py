@@ -18,7 +18,7 @@ from omnisage.neighbors.compute import SubsetWalk, compute_neighbors
 from omnisage.neighbors.config import NeighborsConfig, NeighborsStageConfig, Subset
 from omnisage.neighbors.layout import choose_subsets, lay_out
 from omnisage.neighbors.ranges import Arrays, RangeStore
-from omnisage.neighbors.ranked import delete_ranges, write_ranked
+from omnisage.neighbors.ranked import delete_ranges, lay_out_ranked, write_ranked
 
 _SOURCES_PER_CALL = 4096
 
@@ -34,12 +34,12 @@ def run(config: NeighborsStageConfig, plan: Plan, out: Path, *, num_threads: int
         OmnisageError: no finished graph there, or subsets that do not fit it.
     """
     opened = open_graph(graph)
-    subsets = choose_subsets(config, opened)
+    subsets, ranked = choose_subsets(config, opened), lay_out_ranked(config, opened)
     partial = begin(out, plan)
     for fold in range(opened.num_folds):
         without_fold = open_graph(graph, fold=fold)
         _write_neighborhoods(partial / f"fold-{fold}", config, without_fold, subsets, num_threads)
-    ranked = write_ranked(partial, config, opened, num_threads=num_threads) if config.ranked is not None else {}
+    write_ranked(partial, config, opened, ranked, num_threads=num_threads)
     counts = _write_neighborhoods(partial, config, opened, subsets, num_threads)
     for entity_type, blocks in ranked.items():
         counts[entity_type]["ranked"] = [asdict(block) for block in blocks]

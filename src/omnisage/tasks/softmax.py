@@ -89,7 +89,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
             log_shares_RC = logits_RC.log_softmax(dim=1)
             if extra_P is not None and extra_shares_P is not None:
                 extra_R1 = extra_P[begin : begin + num_rows, None]
-                extra_shares_P[begin : begin + num_rows] = _share(extra_R1, logits_RC, log_shares_RC, columns_R1)
+                extra_shares_P[begin : begin + num_rows] = _take_share(extra_R1, logits_RC, log_shares_RC, columns_R1)
             loss -= log_shares_RC.gather(1, columns_R1).sum()
             # By the logits, the gradient is the softmax, minus 1 at the positive.
             gradient_RC = log_shares_RC.exp_()

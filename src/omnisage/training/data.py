@@ -21,7 +21,7 @@ def open_training_data(
     """All that training steps are drawn from.
 
     Raises:
-        OmnisageError: there is nothing to learn from.
+        OmnisageError: there is nothing to learn from, or nothing to draw hard negatives from.
     """
     num_folds = open_graph(graph).num_folds
     folds = range(num_folds) if num_folds else [None]
@@ -75,4 +75,9 @@ def _hard_negatives(
     hard = config.entity_entity.hard_negatives
     if hard is None:
         return None
-    return HardNegatives(open_ranked(neighbors), known_partners(groups), hard.per_pair, hard.one_more_every, seed)
+    ranked = open_ranked(neighbors)
+    if not ranked:
+        raise OmnisageError(
+            f"tasks.entity_entity.hard_negatives: {neighbors} has nothing ranked; run `omnisage neighbors` first"
+        )
+    return HardNegatives(ranked, known_partners(groups), hard.per_pair, hard.one_more_every, seed)
