@@ -108,7 +108,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
         return factor * queries_gradient_PE, factor * candidates_gradient_CE, None, None, None, extra_gradient_P
 
 
-def _share(extra_R1: Tensor, logits_RC: Tensor, log_shares_RC: Tensor, columns_R1: Tensor) -> Tensor:
+def _take_share(extra_R1: Tensor, logits_RC: Tensor, log_shares_RC: Tensor, columns_R1: Tensor) -> Tensor:
     """Take the share [R] of what else stands in each query's softmax from the candidates' log shares, in place."""
     log_sums_R1 = logits_RC.gather(1, columns_R1) - log_shares_RC.gather(1, columns_R1)
     log_totals_R1 = torch.logaddexp(log_sums_R1, extra_R1)
