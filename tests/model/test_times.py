@@ -94,6 +94,12 @@ def test_each_choice_reads_what_it_says() -> None:
         assert found == [reads[0], reads[1], reads[1]]
 
 
+def test_a_user_without_events_has_a_vector_too() -> None:
+    none = torch.zeros(2, 0, dtype=torch.int64)
+    users = make_model("both").eval()(torch.randn(2, 0, 4), none, none, surfaces_BL=none, times_BL=none)
+    torch.testing.assert_close(users.norm(dim=-1), torch.ones(2, 1))
+
+
 def test_what_is_added_by_times_starts_as_small_as_other_labels() -> None:
     torch.manual_seed(0)
     times = NOW + torch.randint(10**6, (50, 20)).cumsum(1)
