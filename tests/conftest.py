@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from learning_world import Prepared, prepare
+from learning_world import HARD, Prepared, prepare
 from world import write_world
 
 
@@ -34,3 +34,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     """The finished stages before training on the small world; read only (`tests/learning_world.py`)."""
     return prepare(tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.fixture(scope="session")
+def prepared_shown(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """As `prepared`, with surfaces, impressions, and what hard negatives are drawn from; read only."""
+    return prepare(tmp_path_factory.mktemp("prepared-shown"), HARD, shown=True)

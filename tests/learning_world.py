@@ -20,6 +20,7 @@ from omnisage.tables import stage as tables_stage
 from omnisage.tables.artifact import Tables, open_tables
 from omnisage.training import stage as training_stage
 from omnisage.training.artifact import open_source
+from shown_world import add_shown
 from world import world_config, world_tables
 
 NUM_LONELY, NUM_SHOPS = 3, 6
@@ -60,6 +61,8 @@ TINY = (
     "training.device=cpu",
 )
 
+HARD = "tasks.entity_entity.hard_negatives={per_pair: 3, ranks: [5, 20]}"
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -86,13 +89,19 @@ class Prepared:
         return open_source(self.open_tables(), self.graph, self.neighbors, fold)
 
 
-def prepare(folder: Path) -> Prepared:
-    """Write the world and run `tables`, `graph` and `neighbors` on it."""
+def prepare(folder: Path, *overrides: str, shown: bool = False) -> Prepared:
+    """Write the world and run `tables`, `graph` and `neighbors` on it, with the tiny config and some fields replaced.
+
+    Args:
+        shown: with surfaces and impressions.
+    """
     tables = world_tables()
     lonely = pa.table({"creator_id": [f"lonely {i}" for i in range(NUM_LONELY)]})
     tables["creators.parquet"] = pa.concat_tables([tables["creators.parquet"], lonely])
     tables["shops.parquet"] = pa.table({"shop": list(range(NUM_SHOPS)), "size": [1.0, 2.0, None, 4.0, 5.0, 6.0]})
     config = world_config()
+    if shown:
+        add_shown(tables, config)
     size = {"size": {"kind": "number", "column": "size"}}
     config["entities"]["shop"] = {"table": "shops.parquet", "id": "shop", "features": size}
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,7 +110,7 @@ def prepare(folder: Path) -> Prepared:
     yaml_file = folder / "omnisage.yaml"
     yaml_file.write_text(yaml.safe_dump(config, sort_keys=False))
     prepared = Prepared(yaml_file, *(folder / stage for stage in ("tables", "graph", "neighbors")))
-    parsed = prepared.config()
+    parsed = prepared.config(*overrides)
     plan = Plan("tables", parsed.tables.model_dump(mode="json"), 0, {})
     tables_stage.run(parsed.tables, plan, prepared.tables, num_threads=1, base=folder)
     return link(prepared, parsed)
@@ -111,8 +120,8 @@ def link(prepared: Prepared, config: Config) -> Prepared:
     """Run `graph` and `neighbors`."""
     plan = Plan("graph", config.graph.model_dump(mode="json"), 0, {})
     graph_stage.run(config.graph, plan, prepared.graph, num_threads=1, tables=prepared.tables)
-    plan = Plan("neighbors", config.neighbors.model_dump(mode="json"), 0, {})
-    neighbors_stage.run(config.neighbors, plan, prepared.neighbors, num_threads=1, graph=prepared.graph)
+    plan = Plan("neighbors", config.proximity.model_dump(mode="json"), 0, {})
+    neighbors_stage.run(config.proximity, plan, prepared.neighbors, num_threads=1, graph=prepared.graph)
     return prepared
 
 

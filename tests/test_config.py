@@ -177,6 +177,45 @@ def test_a_subset_of_a_type_that_its_relation_does_not_touch_is_refused(tmp_path
     )
 
 
+HARD = "tasks: {entity_entity: {hard_negatives: {per_pair: 2, ranks: [5, 30]}}}\n"
+
+
+def test_hard_negatives_tell_the_neighbors_stage_what_to_rank(tmp_path: Path) -> None:
+    assert load(tmp_path, MINIMAL).proximity.ranked is None
+    ranked = load(tmp_path, MINIMAL + HARD).proximity.ranked
+    assert ranked is not None
+    assert ranked.ranks == (5, 30)
+    assert ranked.targets == {"item": ["item", "maker"], "maker": ["item"]}  # both ways, and from event to event
+    assert load(tmp_path, MINIMAL + HARD, "tasks.entity_entity.weight=0").proximity.ranked is None
+    assert load(tmp_path, MINIMAL + HARD, "neighbors.eps=1e-3").proximity.eps == 1e-3
+    more = load(tmp_path, MINIMAL + HARD, "tasks.entity_entity.hard_negatives.per_pair=9")
+    assert more.proximity == load(tmp_path, MINIMAL + HARD).proximity  # what is ranked does not depend on it
+
+
+@pytest.mark.parametrize("ranks", ["[30, 5]", "[7, 7]", "[-1, 5]", "[0, 5000]"])
+def test_ranks_that_are_none_are_refused(tmp_path: Path, ranks: str) -> None:
+    message = refusal(tmp_path, MINIMAL + HARD.replace("[5, 30]", ranks))
+    assert f"hard_negatives.ranks: {ranks} are no ranks; give the first and the one behind the last" in message
+
+
+def test_hard_negatives_without_relations_are_refused(tmp_path: Path) -> None:
+    begin, end = MINIMAL.index("relations:"), MINIMAL.index("sequences:")
+    message = refusal(tmp_path, MINIMAL[:begin] + MINIMAL[end:] + HARD)
+    assert "tasks.entity_entity.hard_negatives: hard negatives are ranked by walks over relations" in message
+
+
+def test_impressions_and_surfaces_belong_to_a_sequence(tmp_path: Path) -> None:
+    more = "time: t, surface: s, impressions: {table: shown.parquet, user: u, column: i, time: t}"
+    config = load(tmp_path, MINIMAL.replace("time: t", more))
+    shown = config.sequences["user"].impressions
+    assert shown is not None
+    assert (config.sequences["user"].surface, shown.dangling) == ("s", "error")
+    text = MINIMAL.replace("time: t", more.replace("column: i", "colum: i"))
+    assert "sequences.user.impressions.colum: there is no field 'colum'; did you mean 'column'?" in refusal(
+        tmp_path, text
+    )
+
+
 def test_a_config_without_anything_to_learn_from_is_refused(tmp_path: Path) -> None:
     bare = "name: shop\nentities:\n  item: {table: items.parquet, id: item_id}\n"
     assert "add at least one entry under relations, pairs or sequences" in refusal(tmp_path, bare)

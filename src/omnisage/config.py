@@ -14,7 +14,7 @@ from omnisage.errors import OmnisageError
 from omnisage.evaluation.config import EvaluationConfig
 from omnisage.graph.config import GraphConfig
 from omnisage.model.config import ModelConfig
-from omnisage.neighbors.config import NeighborsConfig, Subset
+from omnisage.neighbors.config import NeighborsConfig, NeighborsStageConfig, RankedConfig, Subset
 from omnisage.schema import ConfigModel, Problem, unknown_name, validation_error
 from omnisage.tables.config import Entity, Name, PairLog, Reference, Relation, Sequence, Split, TablesConfig
 from omnisage.tasks.config import TasksConfig
@@ -45,7 +45,11 @@ class Config(ConfigModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        problems = _find_unknown_names(self) or [*_find_bad_subsets(self), *_find_nothing_to_learn(self)]
+        problems = _find_unknown_names(self) or [
+            *_find_bad_subsets(self),
+            *_find_unusable_negatives(self),
+            *_find_nothing_to_learn(self),
+        ]
         if problems:
             raise validation_error("Config", problems)
         return self
@@ -61,6 +65,13 @@ class Config(ConfigModel):
             split=self.split,
             memory_limit=self.memory_limit,
         )
+
+    @property
+    def proximity(self) -> NeighborsStageConfig:
+        """The `neighbors` stage's own config."""
+        hard = self.tasks.entity_entity.hard_negatives if self.tasks.entity_entity.weight > 0 else None
+        ranked = None if hard is None else RankedConfig(ranks=hard.ranks, targets=_targets(self))
+        return NeighborsStageConfig(**dict(self.neighbors), ranked=ranked)
 
     @property
     def memory_bytes(self) -> int:
@@ -170,13 +181,39 @@ def _reached_types(config: Config, start: str, subset: Subset) -> set[str]:
 def _ends(config: Config, name: str) -> tuple[str, str]:
     """The entity types that a relation links."""
     relation = config.relations[name]
-    table = relation if relation.pairs is None else config.pairs[relation.pairs]
+    return _ends_of(config, relation if relation.pairs is None else config.pairs[relation.pairs])
+
+
+def _ends_of(config: Config, table: Relation | PairLog) -> tuple[str, str]:
     if isinstance(table, PairLog) and table.from_sequence is not None:
         entity = config.sequences[table.from_sequence].entity
         return entity, entity
     assert table.source is not None, "checked by Relation and PairLog"
     assert table.target is not None, "checked by Relation and PairLog"
     return table.source.entity, table.target.entity
+
+
+def _targets(config: Config) -> dict[str, list[str]]:
+    """Of each entity type that pairs ask from, the types that they lead to: relations both ways, pair logs one way."""
+    found: dict[str, set[str]] = {}
+    for relation in config.relations.values():
+        if relation.pairs is None:
+            source, target = _ends_of(config, relation)
+            found.setdefault(source, set()).add(target)
+            found.setdefault(target, set()).add(source)
+    for log in config.pairs.values():
+        source, target = _ends_of(config, log)
+        found.setdefault(source, set()).add(target)
+    return {source: sorted(targets) for source, targets in sorted(found.items())}
+
+
+def _find_unusable_negatives(config: Config) -> list[Problem]:
+    """Hard negatives without relations, by which alone anything can be ranked."""
+    hard = config.tasks.entity_entity.hard_negatives
+    if hard is None or config.relations:
+        return []
+    text = "hard negatives are ranked by walks over relations, and there are none; add relations, or set it to null"
+    return [Problem(("tasks", "entity_entity", "hard_negatives"), hard.model_dump(), text)]
 
 
 def _find_nothing_to_learn(config: Config) -> list[Problem]:

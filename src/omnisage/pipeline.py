@@ -89,7 +89,7 @@ def _neighbors(job: Job, plan: Plan) -> Manifest:
     from omnisage.neighbors.stage import run
 
     return run(
-        job.config.neighbors, plan, job.folder("neighbors"), num_threads=job.num_threads, graph=job.folder("graph")
+        job.config.proximity, plan, job.folder("neighbors"), num_threads=job.num_threads, graph=job.folder("graph")
     )
 
 
@@ -170,7 +170,7 @@ STAGES: tuple[Stage, ...] = (
         name="neighbors",
         inputs=("graph",),
         summary="Find the most important neighbors of every entity by random walks with restart",
-        config=lambda config: config.neighbors,
+        config=lambda config: config.proximity,
         run=_neighbors,
     ),
     Stage(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from making_sources import EPS, make_source
 
 from omnisage.batches.batch import Bags, RawFeature
-from omnisage.batches.description import LOG_DEGREE, FeatureDescription, ModelDescription
+from omnisage.batches.description import LOG_DEGREE, FeatureDescription, ModelDescription, SequenceDescription
 from omnisage.batches.entities import EMPTY, EntitySource, build_entity_batch, describe_model
 from omnisage.batches.features import gather_lists
 from omnisage.tables.artifact import CategoryArrays, FeatureArrays, NumberArrays, TextArrays
@@ -94,7 +94,7 @@ def test_lists_are_gathered_one_after_the_other(data: st.DataObject, lengths: li
 
 def test_a_model_is_described_by_sizes_of_features_and_slots() -> None:
     source = make_source(np.random.default_rng(0), NUM_ENTITIES)
-    description = describe_model(source, {"user": 4})
+    description = describe_model(source, {"user": SequenceDescription(4)})
     assert description.types["item"].num_slots == 8
     assert description.types["person"].features == {
         "title": FeatureDescription("text", 0),

@@ -6,6 +6,7 @@ import torch
 
 from learning_world import Prepared
 from omnisage.batches.batch import Histories
+from omnisage.batches.description import SequenceDescription
 from omnisage.batches.entities import EntitySource, build_entity_batch, describe_model
 from omnisage.batches.pauses import pause_classes
 from omnisage.model import inference
@@ -31,7 +32,7 @@ def model(request: pytest.FixtureRequest, prepared: Prepared, source: EntitySour
     """An untrained model; one layer is collapsed, two are not."""
     torch.manual_seed(5)
     config = prepared.config(f"model.num_layers={request.param}").model
-    return Model(describe_model(source, {"user": 2}), config).eval()
+    return Model(describe_model(source, {"user": SequenceDescription(2)}), config).eval()
 
 
 def embed(model: Model, source: EntitySource, entity_type: str) -> np.ndarray:

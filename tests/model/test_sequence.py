@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from omnisage.batches.description import SequenceDescription
 from omnisage.model.config import ModelConfig
 from omnisage.model.sequence import CausalLayer, Dropout, SequenceModel
 
@@ -10,7 +11,9 @@ from omnisage.model.sequence import CausalLayer, Dropout, SequenceModel
 def make_model(num_actions: int = 3, dropout: float = 0.0) -> SequenceModel:
     torch.manual_seed(0)
     sequence = {"num_layers": 2, "num_heads": 2, "max_length": 9, "dropout": dropout}
-    return SequenceModel(num_actions, ModelConfig(dim=8, embedding_dim=4, num_heads=2, sequence=sequence))
+    return SequenceModel(
+        SequenceDescription(num_actions), ModelConfig(dim=8, embedding_dim=4, num_heads=2, sequence=sequence)
+    )
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -63,6 +66,19 @@ def test_order_actions_and_pauses_matter() -> None:
     assert not torch.allclose(model(events.flip(1), actions.flip(1), pauses.flip(1))[:, -1], last)
     assert not torch.allclose(model(events, (actions + 1) % 3, pauses)[:, -1], last)
     assert not torch.allclose(model(events, actions, pauses + 1)[:, -1], last)
+
+
+def test_surfaces_are_read_by_a_model_that_has_them() -> None:
+    torch.manual_seed(0)
+    sequence = {"num_layers": 1, "num_heads": 2, "max_length": 9}
+    config = ModelConfig(dim=8, embedding_dim=4, num_heads=2, sequence=sequence)
+    model = SequenceModel(SequenceDescription(num_surfaces=5), config).eval()
+    assert model.actions is None
+    events, pauses, surfaces = torch.randn(1, 4, 4), torch.zeros(1, 4).long(), torch.tensor([[0, 4, 2, 1]])
+    last = model(events, None, pauses, surfaces_BL=surfaces)[0, -1]
+    assert not torch.allclose(model(events, None, pauses, surfaces_BL=surfaces.flip(1))[0, -1], last)
+    assert make_model().surfaces is None
+    assert make_model().times is None
 
 
 def test_a_layer_equals_torchs_own_in_values_and_gradients() -> None:

@@ -9,7 +9,8 @@ import pytest
 from omnisage.artifact import Plan, file_sha256
 from omnisage.errors import OmnisageError
 from omnisage.graph import NO_NEIGHBOR, Graph, build_graph, open_graph
-from omnisage.neighbors import Block, NeighborsConfig, open_neighbors, stage
+from omnisage.neighbors import Block, open_neighbors, stage
+from omnisage.neighbors.config import NeighborsStageConfig
 from omnisage.neighbors.ranges import RangeStore
 
 NUM_ENTITIES = {"collection": 20, "item": 50, "tag": 4, "unlinked": 3, "user": 2}
@@ -35,7 +36,7 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(out: Path, graph: Path, *, num_threads: int = 1, **fields: Any) -> dict[str, Any]:
-    config = NeighborsConfig(**fields)
+    config = NeighborsStageConfig(**fields)
     plan = Plan("neighbors", config.model_dump(mode="json"), 0, {"graph": "0" * 64})
     return stage.run(config, plan, out, num_threads=num_threads, graph=graph).counts
 

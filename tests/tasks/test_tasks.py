@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from omnisage.batches.batch import Candidates, EntityBatch, FeatureRows, PairRows, SequenceRows, StepBatch
-from omnisage.batches.description import LOG_DEGREE, FeatureDescription, ModelDescription, TypeDescription
+from omnisage.batches.description import (
+    LOG_DEGREE,
+    FeatureDescription,
+    ModelDescription,
+    SequenceDescription,
+    TypeDescription,
+)
 from omnisage.model.config import ModelConfig
 from omnisage.model.embedder import Embedded
 from omnisage.model.model import Model
@@ -29,7 +35,7 @@ DESCRIPTION = ModelDescription(
         ),
         "tag": TypeDescription({LOG_DEGREE: FeatureDescription("number", 1)}, num_slots=0),
     },
-    {"user": 2},
+    {"user": SequenceDescription(2)},
 )
 
 

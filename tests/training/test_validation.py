@@ -6,6 +6,7 @@ import torch
 
 from learning_world import Prepared
 from omnisage.batches.batch import Histories
+from omnisage.batches.description import SequenceDescription
 from omnisage.batches.entities import describe_model
 from omnisage.model.inference import embed_entities, embed_users
 from omnisage.model.model import Model
@@ -24,7 +25,7 @@ def tables(prepared: Prepared) -> Tables:
 @pytest.fixture(scope="module")
 def model(prepared: Prepared) -> Model:
     torch.manual_seed(3)
-    return Model(describe_model(prepared.source(), {"user": 2}), prepared.config().model)
+    return Model(describe_model(prepared.source(), {"user": SequenceDescription(2)}), prepared.config().model)
 
 
 @pytest.fixture(scope="module")

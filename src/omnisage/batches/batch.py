@@ -1,7 +1,7 @@
 """What a training step reads: plain dataclasses of tensors, checked by how they are built.
 
 Shapes: U unique entities of a type, A anchors of all types, B anchors of one type (or users), K neighbor slots,
-L events, P positives, C candidates.
+L events, P positives, C candidates, M extra negatives of a query.
 """
 
 from dataclasses import dataclass, fields, is_dataclass
@@ -53,6 +53,7 @@ class Histories:
     entities: NDArray[np.uint32]  # [e]
     actions: NDArray[np.uint32] | None  # [e]
     times: NDArray[np.int64]  # [e], Unix seconds
+    surfaces: NDArray[np.uint32] | None = None  # [e]
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,21 @@ class Candidates:
 
 
 @dataclass(frozen=True)
+class ExtraNegatives:
+    """Negatives of single queries, beside the candidates that all queries share: up to M for each."""
+
+    rows_PM: Tensor  # int64, among the A anchors; any row where absent
+    present_PM: Tensor  # bool
+    log_q_P: Tensor  # float32, log of the probability that one of the query's own pool is drawn
+
+
+@dataclass(frozen=True)
 class PairRows:
     """Positives of the entity-entity task with one target type."""
 
     queries_P: Tensor  # int64, among the A anchors
     columns_P: Tensor  # int64, the positive among the candidates of its type
+    hard: ExtraNegatives | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +106,9 @@ class SequenceRows:
     future_queries_P: Tensor
     future_columns_P: Tensor
     future_seen: Seen | None
+    surfaces_BL: Tensor | None = None  # int64
+    times_BL: Tensor | None = None  # int64, Unix seconds
+    next_impressions: ExtraNegatives | None = None
 
 
 @dataclass(frozen=True)

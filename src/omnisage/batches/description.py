@@ -29,11 +29,19 @@ class TypeDescription:
 
 
 @dataclass(frozen=True)
+class SequenceDescription:
+    """What events of one sequence have beside entity and time; 0 where they have none."""
+
+    num_actions: int = 0
+    num_surfaces: int = 0
+
+
+@dataclass(frozen=True)
 class ModelDescription:
     """Everything, beside the config, that fixes the shapes of the weights. Stored as `model.json`."""
 
     types: dict[str, TypeDescription]
-    sequences: dict[str, int]  # name -> number of actions, 0 without actions
+    sequences: dict[str, SequenceDescription]
 
     def to_json(self) -> dict[str, Any]:
         """As lists, because the order of types and features matters and JSON objects are written sorted."""
@@ -47,7 +55,7 @@ class ModelDescription:
             }
             for name, of_type in self.types.items()
         ]
-        return {"types": types, "sequences": self.sequences}
+        return {"types": types, "sequences": {name: asdict(sequence) for name, sequence in self.sequences.items()}}
 
     @staticmethod
     def from_json(stored: dict[str, Any]) -> "ModelDescription":
@@ -59,4 +67,5 @@ class ModelDescription:
             )
             for of_type in stored["types"]
         }
-        return ModelDescription(types, dict(stored["sequences"]))
+        sequences = {name: SequenceDescription(**sequence) for name, sequence in stored["sequences"].items()}
+        return ModelDescription(types, sequences)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from omnisage.batches.batch import Anchors, EntityBatch
-from omnisage.batches.description import ModelDescription, TypeDescription
+from omnisage.batches.description import ModelDescription, SequenceDescription, TypeDescription
 from omnisage.batches.features import describe_features, gather_features
 from omnisage.neighbors.artifact import Block, TypeNeighbors
 from omnisage.tables.artifact import FeatureArrays
@@ -31,8 +31,8 @@ class EntitySource:
     eps: float  # of the forward push: a weight of w is w / eps visits of its budget
 
 
-def describe_model(source: EntitySource, sequences: dict[str, int]) -> ModelDescription:
-    """What a model for these entities, and sequences with so many actions, looks like."""
+def describe_model(source: EntitySource, sequences: dict[str, SequenceDescription]) -> ModelDescription:
+    """What a model for these entities and sequences looks like."""
     types = {
         entity_type: TypeDescription(
             describe_features(source.features[entity_type]), source.neighbors[entity_type].ids.shape[1]

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from omnisage.batches.extra_negatives import DrawnNegatives, draw_places
+from omnisage.batches.impressions import EventImpressions
 from omnisage.batches.pauses import pause_classes
 from omnisage.randomness import generator, pair_hashes
 from omnisage.tables.artifact import SequencePart, Tables
@@ -34,11 +36,12 @@ class PairGroup:
 
 @dataclass(frozen=True)
 class SequenceData:
-    """The training part of one sequence, and where every event's future ends."""
+    """The training part of one sequence, where every event's future ends, and what was shown beside it."""
 
     entity: str
     part: SequencePart
     future_ends: NDArray[np.int64]  # [e], first event of the same user more than `future_s` after event i
+    impressions: EventImpressions | None = None
 
 
 def pair_groups(tables: Tables, num_folds: int) -> list[list[PairGroup]]:
@@ -87,7 +90,9 @@ def draw_pairs(groups: list[PairGroup], num_pairs: int, seed: int, step: int) ->
     return drawn
 
 
-def sequence_data(entity: str, part: SequencePart, future_s: int) -> SequenceData:
+def sequence_data(
+    entity: str, part: SequencePart, future_s: int, impressions: EventImpressions | None = None
+) -> SequenceData:
     """Prepare a sequence's training part: users without events are of no use, futures are found once."""
     lengths = np.diff(part.indptr.astype(np.int64))
     times = part.times.astype(np.int64)
@@ -95,7 +100,7 @@ def sequence_data(entity: str, part: SequencePart, future_s: int) -> SequenceDat
     span = int(times.max() - times.min()) + future_s + 1 if len(times) else 1
     keys = users * span + (times - (times.min() if len(times) else 0))
     ends = np.searchsorted(keys, keys + future_s, side="right")
-    return SequenceData(entity, part, np.minimum(ends, part.indptr[1:].astype(np.int64)[users]))
+    return SequenceData(entity, part, np.minimum(ends, part.indptr[1:].astype(np.int64)[users]), impressions)
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,9 @@ class DrawnSequences:
     present_BL: NDArray[np.bool_]
     future_ids_BL: Ids  # at i: an entity from the future of event i; meaningless where `has_future_BL` is False
     has_future_BL: NDArray[np.bool_]
+    surfaces_BL: NDArray[np.int64] | None
+    times_BL: NDArray[np.int64]  # Unix seconds; where absent, that of the user's first event
+    impressions: DrawnNegatives | None  # of the P present events, in flat order
 
 
 def draw_sequences(data: SequenceData, num_users: int, max_length: int, seed: int, step: int) -> DrawnSequences:
@@ -136,15 +144,33 @@ def draw_sequences(data: SequenceData, num_users: int, max_length: int, seed: in
     columns_BL = np.minimum(drawn_BL - begins[:, None], places_BL.shape[1] - 1)
     in_crop_BL = has_future_BL & (drawn_BL < (begins + lengths)[:, None])
     drawn_BL = np.where(in_crop_BL, np.take_along_axis(shuffled_BL, columns_BL, axis=1), drawn_BL)
-    entities, actions = data.part.entities, data.part.actions
+    entities, times_BL = data.part.entities, data.part.times[shuffled_BL]
     return DrawnSequences(
         entities[shuffled_BL],
-        None if actions is None else actions[shuffled_BL].astype(np.int64),
-        pause_classes(data.part.times[shuffled_BL]),
+        _labels(data.part.actions, shuffled_BL),
+        pause_classes(times_BL),
         present_BL,
         entities[np.where(has_future_BL, drawn_BL, places_BL)],
         has_future_BL,
+        _labels(data.part.surfaces, shuffled_BL),
+        times_BL,
+        None if data.impressions is None else _draw_impressions(data.impressions, shuffled_BL[present_BL], seed, step),
     )
+
+
+def _labels(values: NDArray[np.uint32] | None, places_BL: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    return None if values is None else values[places_BL].astype(np.int64)
+
+
+def _draw_impressions(
+    impressions: EventImpressions, places_P: NDArray[np.int64], seed: int, step: int
+) -> DrawnNegatives:
+    """Draw what users were shown, and did not choose, when they chose the events at these places."""
+    begins_P, ends_P = impressions.begins[places_P], impressions.ends[places_P]
+    rng = generator(seed, "impressions", step)
+    shown_PM, present_PM, log_q_P = draw_places(ends_P - begins_P, impressions.num_drawn, rng)
+    ids_PM = impressions.entities[np.where(present_PM, begins_P[:, None] + shown_PM, 0)]
+    return DrawnNegatives(ids_PM, present_PM, log_q_P)
 
 
 def _shuffle_ties(

@@ -1,13 +1,24 @@
 """One training step's batch, as a function of (seed, step): what a resumed run draws is what it would have drawn."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from omnisage.batches.batch import Candidates, FeatureRows, PairRows, Seen, SequenceRows, StepBatch
+from omnisage.batches.batch import (
+    Candidates,
+    ExtraNegatives,
+    FeatureRows,
+    PairRows,
+    Seen,
+    SequenceRows,
+    StepBatch,
+)
 from omnisage.batches.entities import EMPTY, EntitySource, build_entity_batch
+from omnisage.batches.extra_negatives import DrawnNegatives
+from omnisage.batches.hard_negatives import HardNegatives, draw_hard_negatives
 from omnisage.batches.positives import (
     DrawnSequences,
     PairGroup,
@@ -41,6 +52,7 @@ class TrainingData:
     mask_history: bool  # what a user has had is no negative
     sizes: BatchSizes
     seed: int
+    hard: HardNegatives | None = None
 
 
 class _Rows:
@@ -57,6 +69,12 @@ class _Rows:
     def column(self, entity_type: str, ids: Ids) -> torch.Tensor:
         return torch.from_numpy(np.searchsorted(self.candidates[entity_type], ids))
 
+    def extra(self, entity_type: str, drawn: list[DrawnNegatives]) -> ExtraNegatives:
+        present_PM = torch.from_numpy(np.concatenate([part.present_PM for part in drawn]))
+        rows_PM = self.anchor(entity_type, np.concatenate([part.ids_PM for part in drawn]))
+        log_q_P = torch.from_numpy(np.concatenate([part.log_q_P for part in drawn]))
+        return ExtraNegatives(torch.where(present_PM, rows_PM, 0), present_PM, log_q_P)
+
 
 def draw_step(data: TrainingData, step: int) -> StepBatch:
     """Draw the batch of one step."""
@@ -67,6 +85,7 @@ def draw_step(data: TrainingData, step: int) -> StepBatch:
         name: draw_sequences(sequence, sizes.num_users, sizes.max_length, data.seed, step)
         for name, sequence in data.sequences.items()
     }
+    hard = draw_hard_negatives(data.hard, pairs, step) if data.hard is not None else None
     positives = _positives(data, pairs, sequences)
     if (
         sizes.num_feature_entities and sizes.num_random
@@ -79,6 +98,8 @@ def draw_step(data: TrainingData, step: int) -> StepBatch:
     anchors = dict(candidates)
     for source_type, _, source_ids, _ in pairs:
         anchors[source_type] = np.union1d(anchors.get(source_type, source_ids[:0]), source_ids)
+    for entity_type, extra_ids in _extra_ids(data, pairs, hard, sequences):
+        anchors[entity_type] = np.union1d(anchors[entity_type], extra_ids)
     rows = _Rows(anchors, candidates)
     entities, unique = build_entity_batch(source, anchors)
     return StepBatch(
@@ -94,7 +115,7 @@ def draw_step(data: TrainingData, step: int) -> StepBatch:
             )
             for t, ids in candidates.items()
         },
-        pairs=_pair_rows(pairs, rows),
+        pairs=_pair_rows(pairs, hard, rows),
         sequences={
             name: _sequence_rows(data.sequences[name].entity, drawn, rows, mask_history=data.mask_history)
             for name, drawn in sequences.items()
@@ -116,6 +137,21 @@ def _positives(
     return {t: np.concatenate(ids) for t, ids in found.items()}
 
 
+def _extra_ids(
+    data: TrainingData,
+    pairs: list[tuple[str, str, Ids, Ids]],
+    hard: list[DrawnNegatives] | None,
+    sequences: dict[str, DrawnSequences],
+) -> Iterator[tuple[str, Ids]]:
+    """Extra negatives by their type; it has candidates, since they are negatives of positives of that type."""
+    for (_, target, _, _), drawn in zip(pairs, hard or [], strict=False):
+        yield target, drawn.ids_PM[drawn.present_PM]
+    for name, sequence in sequences.items():
+        shown = sequence.impressions
+        if shown is not None:
+            yield data.sequences[name].entity, shown.ids_PM[shown.present_PM]
+
+
 def _random_ids(num_entities: int, num_random: int, seed: int, step: int, entity_type: str) -> Ids:
     if num_random >= num_entities:
         return np.arange(num_entities, dtype=np.uint32)
@@ -128,13 +164,21 @@ def _random_share(num_entities: int, num_random: int) -> float:
     return 1.0 if num_random >= num_entities else 1.0 - (1.0 - 1.0 / num_entities) ** num_random
 
 
-def _pair_rows(pairs: list[tuple[str, str, Ids, Ids]], rows: _Rows) -> dict[str, PairRows]:
+def _pair_rows(
+    pairs: list[tuple[str, str, Ids, Ids]], hard: list[DrawnNegatives] | None, rows: _Rows
+) -> dict[str, PairRows]:
     queries: dict[str, list[torch.Tensor]] = {}
     columns: dict[str, list[torch.Tensor]] = {}
-    for source_type, target, source_ids, target_ids in pairs:
+    extra: dict[str, list[DrawnNegatives]] = {}
+    for number, (source_type, target, source_ids, target_ids) in enumerate(pairs):
         queries.setdefault(target, []).append(rows.anchor(source_type, source_ids))
         columns.setdefault(target, []).append(rows.column(target, target_ids))
-    return {t: PairRows(torch.cat(queries[t]), torch.cat(columns[t])) for t in queries}
+        if hard is not None:
+            extra.setdefault(target, []).append(hard[number])
+    return {
+        t: PairRows(torch.cat(queries[t]), torch.cat(columns[t]), rows.extra(t, extra[t]) if t in extra else None)
+        for t in queries
+    }
 
 
 def _sequence_rows(entity_type: str, drawn: DrawnSequences, rows: _Rows, *, mask_history: bool) -> SequenceRows:
@@ -160,6 +204,9 @@ def _sequence_rows(entity_type: str, drawn: DrawnSequences, rows: _Rows, *, mask
         future_seen=_seen(events_P, begins_P[has_future_P], places_P[has_future_P] + 1, futures_P)
         if mask_history
         else None,
+        surfaces_BL=None if drawn.surfaces_BL is None else torch.from_numpy(drawn.surfaces_BL),
+        times_BL=torch.from_numpy(drawn.times_BL),
+        next_impressions=None if drawn.impressions is None else rows.extra(entity_type, [drawn.impressions]),
     )
 
 

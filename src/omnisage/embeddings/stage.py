@@ -90,7 +90,7 @@ def _write_users(partial: Path, name: str, tables: Tables, entities_NE: Vectors,
         return embed_users(
             trained.model.sequences[name],
             entities_NE,
-            Histories(part.indptr, part.entities, part.actions, part.times),
+            Histories(part.indptr, part.entities, part.actions, part.times, part.surfaces),
             queries,
             max_length=trained.config.sequence.max_length,
             device=trained.device,

@@ -1,6 +1,6 @@
 """Config of the model."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,10 @@ class SequenceModelConfig(ConfigModel):
     num_heads: Annotated[int, Field(ge=1)] = 2
     max_length: Annotated[int, Field(ge=1, description="latest events read per user")] = 100
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    time: Annotated[
+        Literal["pauses", "fourier", "both"],
+        Field(description="classes of the time since the event before; sines of that and of the date; or both"),
+    ] = "pauses"
 
 
 class ModelConfig(ConfigModel):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from omnisage.batches.batch import Histories, to_device
 from omnisage.batches.entities import EntitySource, build_entity_batch
@@ -82,10 +83,19 @@ def embed_users(
         places_BL = begins[rows, None] + np.arange(lengths.max(initial=0))
         places_BL = np.where(np.arange(places_BL.shape[1]) < lengths[:, None], places_BL, 0)
         events_BLE = torch.from_numpy(entities_NE[histories.entities[places_BL]]).to(device)
-        actions = None if histories.actions is None else torch.from_numpy(histories.actions[places_BL].astype(np.int64))
-        pauses = torch.from_numpy(pause_classes(histories.times[places_BL])).to(device)
-        users_BLE = model(events_BLE, None if actions is None else actions.to(device), pauses)
+        times_BL = histories.times[places_BL]
+        users_BLE = model(
+            events_BLE,
+            _labels(histories.actions, places_BL, device),
+            torch.from_numpy(pause_classes(times_BL)).to(device),
+            surfaces_BL=_labels(histories.surfaces, places_BL, device),
+            times_BL=torch.from_numpy(times_BL).to(device),
+        )
         last = torch.from_numpy(lengths).to(device)
         blocks.append(users_BLE[torch.arange(len(last), device=device), last].cpu().numpy())
         advance(len(last))
     return np.concatenate(blocks) if blocks else np.empty((0, entities_NE.shape[1]), np.float32)
+
+
+def _labels(values: NDArray[np.uint32] | None, places_BL: NDArray[np.int64], device: torch.device) -> Tensor | None:
+    return None if values is None else torch.from_numpy(values[places_BL].astype(np.int64)).to(device)

@@ -7,23 +7,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from omnisage.batches.description import SequenceDescription
 from omnisage.batches.pauses import NUM_PAUSES
 from omnisage.model.config import ModelConfig
+from omnisage.model.times import TimeFeatures
 
 
 class SequenceModel(nn.Module):
     """Event embeddings in time to user embeddings: one before the first event, and one after each."""
 
-    def __init__(self, num_actions: int, config: ModelConfig):
+    def __init__(self, description: SequenceDescription, config: ModelConfig):
         super().__init__()
         sequence = config.sequence
         self.start = nn.Parameter(torch.randn(config.dim) * 0.02)
         self.project = nn.Linear(config.embedding_dim, config.dim)
-        self.actions = nn.Embedding(num_actions, config.dim) if num_actions else None
-        if self.actions is not None:
-            nn.init.normal_(self.actions.weight, std=0.1)
-        self.pauses = nn.Embedding(NUM_PAUSES, config.dim)
-        nn.init.normal_(self.pauses.weight, std=0.1)
+        self.actions = _small_embedding(description.num_actions, config.dim)
+        self.surfaces = _small_embedding(description.num_surfaces, config.dim)
+        self.pauses = _small_embedding(NUM_PAUSES if sequence.time != "fourier" else 0, config.dim)
+        self.times = TimeFeatures(config.dim) if sequence.time != "pauses" else None
         self.positions = nn.Parameter(torch.randn(sequence.max_length + 1, config.dim) * 0.1)
         self.dropout = Dropout(sequence.dropout)
         self.layers = nn.ModuleList(
@@ -32,27 +33,51 @@ class SequenceModel(nn.Module):
         self.norm = nn.LayerNorm(config.dim)
         self.head = nn.Linear(config.dim, config.embedding_dim)
 
-    def forward(self, events_BLE: Tensor, actions_BL: Tensor | None, pauses_BL: Tensor) -> Tensor:
+    def forward(
+        self,
+        events_BLE: Tensor,
+        actions_BL: Tensor | None,
+        pauses_BL: Tensor,
+        *,
+        surfaces_BL: Tensor | None = None,
+        times_BL: Tensor | None = None,
+    ) -> Tensor:
         """Read B users' events, oldest first; what stands after a user's last event never changes what is before.
 
         Args:
             events_BLE: embeddings of the events' entities, float; L at most `max_length`.
             actions_BL: int64, for a model with actions.
             pauses_BL: int64, classes of the time since the event before (`batches/pauses.py`).
+            surfaces_BL: int64, for a model with surfaces.
+            times_BL: Unix seconds, int64, for a model with `time: fourier` or `both`.
 
         Returns:
             [B, L+1, E] float, rows of length 1: entry i knows the first i events.
         """
         # Rows of length 1 become components of variance 1, on a par with what is added to them.
-        tokens_BLD = self.project(events_BLE * events_BLE.shape[-1] ** 0.5) + self.pauses(pauses_BL)
-        if self.actions is not None and actions_BL is not None:
-            tokens_BLD = tokens_BLD + self.actions(actions_BL)
+        tokens_BLD = self.project(events_BLE * events_BLE.shape[-1] ** 0.5)
+        labels = [(self.pauses, pauses_BL), (self.actions, actions_BL), (self.surfaces, surfaces_BL)]
+        for embedding, values_BL in labels:
+            if embedding is not None and values_BL is not None:
+                tokens_BLD = tokens_BLD + embedding(values_BL)
+        if self.times is not None:
+            assert times_BL is not None, "a model that reads times is given them"
+            tokens_BLD = tokens_BLD + self.times(times_BL)
         start_B1D = self.start.expand(events_BLE.shape[0], 1, -1)
         tokens_BLD = torch.cat([start_B1D, tokens_BLD], dim=1)
         tokens_BLD = self.dropout(tokens_BLD + self.positions[: tokens_BLD.shape[1]])
         for layer in self.layers:
             tokens_BLD = layer(tokens_BLD)
         return functional.normalize(self.head(self.norm(tokens_BLD)), dim=-1)
+
+
+def _small_embedding(num_values: int, dim: int) -> nn.Embedding | None:
+    """A table that adds little to an item's token at first; none without values."""
+    if not num_values:
+        return None
+    embedding = nn.Embedding(num_values, dim)
+    nn.init.normal_(embedding.weight, std=0.1)
+    return embedding
 
 
 class CausalLayer(nn.Module):

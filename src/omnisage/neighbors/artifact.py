@@ -30,6 +30,24 @@ class TypeNeighbors:
     blocks: tuple[Block, ...]
 
 
+@dataclass(frozen=True)
+class Ranked:
+    """The entities at ranks `begin .. end - 1` of proximity to each of the N entities of a type.
+
+    In W = end - begin slots for each type of positives, nearest first.
+    """
+
+    ids: NDArray[np.uint32]  # [N, K], 4294967295 where the slot is empty
+    blocks: tuple[Block, ...]
+
+    def of(self, target: str, source_ids: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """The ranked entities [n, W] of a type; [n, 0] where none are kept of that type."""
+        for block in self.blocks:
+            if block.type == target:
+                return self.ids[source_ids, block.begin : block.end]
+        return np.empty((len(source_ids), 0), np.uint32)
+
+
 def open_neighbors(folder: Path, *, fold: int | None = None) -> dict[str, TypeNeighbors]:
     """Open the artifact of the `neighbors` stage.
 
@@ -47,10 +65,28 @@ def open_neighbors(folder: Path, *, fold: int | None = None) -> dict[str, TypeNe
     return {entity_type: _open_type(folder / entity_type, described) for entity_type, described in counts.items()}
 
 
+def open_ranked(folder: Path) -> dict[str, Ranked]:
+    """Open what hard negatives are drawn from, of the types that have some.
+
+    Raises:
+        OmnisageError: the stage has not finished there, or its files are damaged.
+    """
+    counts = read_manifest(folder, "neighbors").counts
+    ranked: dict[str, Ranked] = {}
+    for entity_type, described in counts.items():
+        if described.get("ranked"):
+            blocks = _blocks(described["ranked"])
+            path = folder / entity_type / "ranked.npy"
+            ranked[entity_type] = Ranked(open_npy(path, "neighbors", np.uint32, (None, blocks[-1].end)), blocks)
+    return ranked
+
+
+def _blocks(described: list[dict[str, Any]]) -> tuple[Block, ...]:
+    return tuple(Block(block["type"], tuple(block["relations"]), block["begin"], block["end"]) for block in described)
+
+
 def _open_type(folder: Path, described: dict[str, Any]) -> TypeNeighbors:
-    blocks = tuple(
-        Block(block["type"], tuple(block["relations"]), block["begin"], block["end"]) for block in described["blocks"]
-    )
+    blocks = _blocks(described["blocks"])
     width = blocks[-1].end if blocks else 0
     ids = open_npy(folder / "ids.npy", "neighbors", np.uint32, (None, width))
     weights = open_npy(folder / "weights.npy", "neighbors", np.float32, ids.shape)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from omnisage.graph.artifact import NO_NEIGHBOR, Neighborhoods, Walk
 from omnisage.neighbors.artifact import Block
-from omnisage.neighbors.ranges import RangeResult
+from omnisage.neighbors.ranges import Arrays
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class SubsetWalk:
     blocks: tuple[Block, ...]
 
 
-def compute_neighbors(entity_type: str, source_ids: NDArray[np.uint32], subset_walks: list[SubsetWalk]) -> RangeResult:
+def compute_neighbors(entity_type: str, source_ids: NDArray[np.uint32], subset_walks: list[SubsetWalk]) -> Arrays:
     """Fill the slots of some entities.
 
     A neighbor that an earlier block has is left out of a later one, and the next best moves up: each walk is asked
@@ -27,6 +27,9 @@ def compute_neighbors(entity_type: str, source_ids: NDArray[np.uint32], subset_w
     Args:
         source_ids: [n] ids of `entity_type`.
         subset_walks: in the order of their slots.
+
+    Returns:
+        `ids` and `weights` by slot, and `mass`, the share of the probability that each subset's slots hold.
     """
     width = max((block.end for subset in subset_walks for block in subset.blocks), default=0)
     ids = np.full((len(source_ids), width), NO_NEIGHBOR, dtype=np.uint32)
@@ -44,7 +47,7 @@ def compute_neighbors(entity_type: str, source_ids: NDArray[np.uint32], subset_w
             held += weights[:, slots].sum(axis=1, dtype=np.float64)
         mass[:, number] = _share(held, near)
         earlier.extend(subset.blocks)
-    return RangeResult(ids, weights, mass)
+    return {"ids": ids, "weights": weights, "mass": mass}
 
 
 def _num_slots(blocks: list[Block], entity_type: str) -> int:

@@ -2,10 +2,25 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from omnisage.schema import ConfigModel
 from omnisage.tables.config import Name
+
+_MAX_RANK = 4096
+
+
+def _check_ranks(ranks: tuple[int, int]) -> tuple[int, int]:
+    begin, end = ranks
+    if not 0 <= begin < end <= _MAX_RANK:
+        raise ValueError(
+            f"[{begin}, {end}] are no ranks; give the first and the one behind the last, 0 being the nearest, "
+            f"such as [50, 500], at most {_MAX_RANK}"
+        )
+    return ranks
+
+
+Ranks = Annotated[tuple[int, int], AfterValidator(_check_ranks)]
 
 
 class Subset(ConfigModel):
@@ -29,3 +44,16 @@ class NeighborsConfig(ConfigModel):
     default_take: Annotated[int, Field(gt=0, le=4096)] = 10
     range_size: Annotated[int, Field(gt=0, description="entities per resumable range")] = 65536
     subsets: dict[Name, Annotated[list[Subset], Field(min_length=1)]] = {}
+
+
+class RankedConfig(ConfigModel):
+    """What hard negatives are drawn from: entities at some ranks of proximity, for queries and targets of pairs."""
+
+    ranks: Ranks
+    targets: dict[Name, list[Name]]  # of each type that queries, the types of its positives
+
+
+class NeighborsStageConfig(NeighborsConfig):
+    """All that the `neighbors` stage depends on: its section of the file, and what training will draw from."""
+
+    ranked: RankedConfig | None = None

@@ -1,50 +1,55 @@
 """Ranges of entities as resumable folders: a range is there whole or not at all, and all are joined at the end.
 
-A range is `ranges/<type>/<begin>-<end>/` with `ids.npy`, `weights.npy` and `mass.npy` in the partial folder of the
-stage; the finished artifact no longer has them.
+A range is `ranges/<type>/<begin>-<end>/` with one `.npy` file per array in the partial folder of the stage; the
+finished artifact no longer has them.
 """
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from omnisage.errors import OmnisageError
 from omnisage.npy import open_npy
+from omnisage.progress import track
 
-
-@dataclass(frozen=True)
-class RangeResult:
-    """The neighborhoods of entities `begin .. begin + n - 1` of a type."""
-
-    ids: NDArray[np.uint32]  # [n, K]
-    weights: NDArray[np.float32]  # [n, K]
-    mass: NDArray[np.float32]  # [n, subsets] share of the probability mass that each subset's slots hold
-
-
-def concatenate(parts: list[RangeResult]) -> RangeResult:
-    """Consecutive results as one."""
-    return RangeResult(
-        np.concatenate([part.ids for part in parts]),
-        np.concatenate([part.weights for part in parts]),
-        np.concatenate([part.mass for part in parts]),
-    )
+Arrays = dict[str, NDArray[Any]]  # by name of the file, [n, width] each
 
 
 @dataclass(frozen=True)
 class RangeStore:
-    """The ranges of one entity type with `num_entities` entities, `width` slots and `num_subsets` subsets."""
+    """The ranges of one entity type with `num_entities` entities, and what is stored of each entity."""
 
     folder: Path
     num_entities: int
     range_size: int
-    width: int
-    num_subsets: int
+    columns: dict[str, tuple[DTypeLike, int]]  # type and width of each array
+
+    def fill(self, compute: Callable[[NDArray[np.uint32]], Arrays], *, sources_per_call: int, label: str) -> None:
+        """Compute the ranges that are not there yet.
+
+        Args:
+            compute: the arrays of some entities, by their ids.
+            sources_per_call: between two updates of the progress bar; bounds the memory of a call as well.
+            label: of the progress bar.
+        """
+        with track(label, total=self.num_entities, unit="entities") as advance:
+            for begin, end in self.ranges():
+                if self.is_done(begin, end):
+                    advance(end - begin)
+                    continue
+                parts: list[Arrays] = []
+                for first in range(begin, end, sources_per_call):
+                    source_ids = np.arange(first, min(first + sources_per_call, end), dtype=np.uint32)
+                    parts.append(compute(source_ids))
+                    advance(len(source_ids))
+                self.write(begin, end, {name: np.concatenate([part[name] for part in parts]) for name in self.columns})
 
     def ranges(self) -> Iterator[tuple[int, int]]:
         """All (begin, end), in order."""
@@ -63,49 +68,45 @@ class RangeStore:
             return False
         return True
 
-    def write(self, begin: int, end: int, result: RangeResult) -> None:
+    def write(self, begin: int, end: int, arrays: Arrays) -> None:
         """Store a range; the folder gets its name when it is complete."""
         folder = self._folder(begin, end)
         unfinished = folder.with_name(folder.name + ".tmp")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        for name, values in (("ids", result.ids), ("weights", result.weights), ("mass", result.mass)):
+        for name, values in arrays.items():
             with (unfinished / f"{name}.npy").open("wb") as file:
                 np.save(file, values)
                 file.flush()
                 os.fsync(file.fileno())
         unfinished.rename(folder)
 
-    def read(self, begin: int, end: int) -> RangeResult:
+    def read(self, begin: int, end: int) -> Arrays:
         """Open a stored range, memory-mapped."""
         folder, rows = self._folder(begin, end), end - begin
-        return RangeResult(
-            open_npy(folder / "ids.npy", "neighbors", np.uint32, (rows, self.width)),
-            open_npy(folder / "weights.npy", "neighbors", np.float32, (rows, self.width)),
-            open_npy(folder / "mass.npy", "neighbors", np.float32, (rows, self.num_subsets)),
-        )
+        return {
+            name: open_npy(folder / f"{name}.npy", "neighbors", dtype, (rows, width))
+            for name, (dtype, width) in self.columns.items()
+        }
 
-    def join(self, out: Path) -> float:
-        """Copy all ranges into `out/ids.npy` and `out/weights.npy`.
+    def join(self, files: dict[str, Path]) -> None:
+        """Copy the arrays of these names from all ranges into one file each."""
+        for name, path in files.items():
+            dtype, width = self.columns[name]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            whole = open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=(self.num_entities, width))
+            for begin, end in self.ranges():
+                whole[begin:end] = self.read(begin, end)[name]
+            whole.flush()
 
-        Returns:
-            The mean share of the probability mass, over subsets and the entities that have neighbors in them; 0 if
-            none has.
-        """
-        out.mkdir(parents=True, exist_ok=True)
-        shape = (self.num_entities, self.width)
-        ids = open_memmap(out / "ids.npy", mode="w+", dtype=np.uint32, shape=shape)
-        weights = open_memmap(out / "weights.npy", mode="w+", dtype=np.float32, shape=shape)
-        total, num_shares = 0.0, 0
+    def mean(self, name: str) -> float:
+        """The mean of the entries of an array that are not 0; 0 if there are none."""
+        total, num_entries = 0.0, 0
         for begin, end in self.ranges():
-            result = self.read(begin, end)
-            ids[begin:end] = result.ids
-            weights[begin:end] = result.weights
-            total += float(result.mass.sum(dtype=np.float64))
-            num_shares += int(np.count_nonzero(result.mass))
-        ids.flush()
-        weights.flush()
-        return total / num_shares if num_shares else 0.0
+            values = self.read(begin, end)[name]
+            total += float(values.sum(dtype=np.float64))
+            num_entries += int(np.count_nonzero(values))
+        return total / num_entries if num_entries else 0.0
 
     def _folder(self, begin: int, end: int) -> Path:
         return self.folder / f"{begin}-{end}"

@@ -4,24 +4,26 @@ A killed run goes on at the first range of entities that is missing, with the sa
 """
 
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from omnisage.artifact import Manifest, Plan, begin, commit
 from omnisage.graph.artifact import Graph, Walk, open_graph
 from omnisage.neighbors.compute import SubsetWalk, compute_neighbors
-from omnisage.neighbors.config import NeighborsConfig, Subset
+from omnisage.neighbors.config import NeighborsConfig, NeighborsStageConfig, Subset
 from omnisage.neighbors.layout import choose_subsets, lay_out
-from omnisage.neighbors.ranges import RangeStore, concatenate
-from omnisage.progress import track
+from omnisage.neighbors.ranges import Arrays, RangeStore
+from omnisage.neighbors.ranked import delete_ranges, lay_out_ranked, write_ranked
 
-_SOURCES_PER_CALL = 4096  # between two updates of the progress bar; bounds the memory of a call as well
+_SOURCES_PER_CALL = 4096
 
 
-def run(config: NeighborsConfig, plan: Plan, out: Path, *, num_threads: int, graph: Path) -> Manifest:
+def run(config: NeighborsStageConfig, plan: Plan, out: Path, *, num_threads: int, graph: Path) -> Manifest:
     """Write the neighborhoods of every entity of every type.
 
     Args:
@@ -32,12 +34,17 @@ def run(config: NeighborsConfig, plan: Plan, out: Path, *, num_threads: int, gra
         OmnisageError: no finished graph there, or subsets that do not fit it.
     """
     opened = open_graph(graph)
-    subsets = choose_subsets(config, opened)
+    subsets, ranked = choose_subsets(config, opened), lay_out_ranked(config, opened)
     partial = begin(out, plan)
     for fold in range(opened.num_folds):
         without_fold = open_graph(graph, fold=fold)
         _write_neighborhoods(partial / f"fold-{fold}", config, without_fold, subsets, num_threads)
-    return commit(out, _write_neighborhoods(partial, config, opened, subsets, num_threads))
+    write_ranked(partial, config, opened, ranked, num_threads=num_threads)
+    counts = _write_neighborhoods(partial, config, opened, subsets, num_threads)
+    for entity_type, blocks in ranked.items():
+        counts[entity_type]["ranked"] = [asdict(block) for block in blocks]
+    delete_ranges(partial)
+    return commit(out, counts)
 
 
 def _write_neighborhoods(
@@ -53,17 +60,18 @@ def _write_neighborhoods(
             SubsetWalk(walks[tuple(subset.relations)], of_subset)
             for subset, of_subset in zip(chosen, blocks, strict=True)
         ]
+        width = max((block.end for of_subset in blocks for block in of_subset), default=0)
         store = RangeStore(
             folder=partial / "ranges" / entity_type,
             num_entities=graph.num_entities[entity_type],
             range_size=config.range_size,
-            width=max((block.end for of_subset in blocks for block in of_subset), default=0),
-            num_subsets=len(chosen),
+            columns={"ids": (np.uint32, width), "weights": (np.float32, width), "mass": (np.float32, len(chosen))},
         )
-        _fill(store, entity_type, subset_walks, label)
-        mass = store.join(partial / entity_type)
+        compute = _computing(entity_type, subset_walks)
+        store.fill(compute, sources_per_call=_SOURCES_PER_CALL, label=f"neighbors of {entity_type}{label}")
+        store.join({name: partial / entity_type / f"{name}.npy" for name in ("ids", "weights")})
         described = [asdict(block) for of_subset in blocks for block in of_subset]
-        counts[entity_type] = {"blocks": described, "mass": mass}
+        counts[entity_type] = {"blocks": described, "mass": store.mean("mass")}
     shutil.rmtree(partial / "ranges", ignore_errors=True)
     return counts
 
@@ -85,16 +93,5 @@ def _make_walks(
     }
 
 
-def _fill(store: RangeStore, entity_type: str, subset_walks: list[SubsetWalk], label: str) -> None:
-    """Compute the ranges that are not there yet."""
-    with track(f"neighbors of {entity_type}{label}", total=store.num_entities, unit="entities") as advance:
-        for begin_id, end_id in store.ranges():
-            if store.is_done(begin_id, end_id):
-                advance(end_id - begin_id)
-                continue
-            parts = []
-            for first in range(begin_id, end_id, _SOURCES_PER_CALL):
-                source_ids = np.arange(first, min(first + _SOURCES_PER_CALL, end_id), dtype=np.uint32)
-                parts.append(compute_neighbors(entity_type, source_ids, subset_walks))
-                advance(len(source_ids))
-            store.write(begin_id, end_id, concatenate(parts))
+def _computing(entity_type: str, subset_walks: list[SubsetWalk]) -> Callable[[NDArray[np.uint32]], Arrays]:
+    return lambda source_ids: compute_neighbors(entity_type, source_ids, subset_walks)

@@ -82,6 +82,16 @@ class SequencePart:
     times: NDArray[np.int64]  # [e], Unix seconds
     actions: NDArray[np.uint32] | None  # [e]
     queries: NDArray[np.uint32] | None  # [Q, 2]: (k, number of events known); only `validation` and `test`
+    surfaces: NDArray[np.uint32] | None = None  # [e]
+
+
+@dataclass(frozen=True)
+class TablesImpressions:
+    """What training users were shown before `train_end`, chosen or not; by user, then in time."""
+
+    users: NDArray[np.uint32]  # [i], dense ids of users
+    entities: NDArray[np.uint32]  # [i]
+    times: NDArray[np.int64]  # [i], Unix seconds
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,9 @@ class TablesSequence:
     entity: str  # entity type
     num_users: int
     num_actions: int
+    num_surfaces: int
     parts: dict[str, SequencePart]
+    impressions: TablesImpressions | None  # of the part `train`
 
     def part(self, name: str) -> SequencePart:
         """The part `train`, `validation`, `test`, or `all` (only for embedding users as they are today).
@@ -143,6 +155,11 @@ class Tables:
         """The vocabulary of a sequence's actions; empty if it has none."""
         num_actions = self.sequences[sequence].num_actions
         return self._column(f"sequences/{sequence}/actions.parquet", num_actions).to_pylist() if num_actions else []
+
+    def surfaces(self, sequence: str) -> list[str]:
+        """The vocabulary of a sequence's surfaces; empty if it has none."""
+        num_surfaces = self.sequences[sequence].num_surfaces
+        return self._column(f"sequences/{sequence}/surfaces.parquet", num_surfaces).to_pylist() if num_surfaces else []
 
     def vocabulary(self, entity_type: str, feature: str) -> list[str]:
         """The values of a category feature, by index."""
@@ -196,8 +213,9 @@ def _check_columns(tables: Tables) -> None:
                 check_column(path, feature.num_values)
     for name, sequence in tables.sequences.items():
         check_column(tables.folder / "sequences" / name / "users.parquet", sequence.num_users)
-        if sequence.num_actions:
-            check_column(tables.folder / "sequences" / name / "actions.parquet", sequence.num_actions)
+        for file, num_values in (("actions", sequence.num_actions), ("surfaces", sequence.num_surfaces)):
+            if num_values:
+                check_column(tables.folder / "sequences" / name / f"{file}.parquet", num_values)
     for part in ("validation", "test"):
         tables.held_out_pairs(part)
 
@@ -240,22 +258,30 @@ def _open_feature(folder: Path, counts: dict[str, Any], num_entities: int) -> Fe
 
 
 def _open_sequence(folder: Path, counts: dict[str, Any]) -> TablesSequence:
-    parts = {
-        part: _open_part(folder / part, counts[part], has_actions=counts["actions"] > 0)
-        for part in ("train", "validation", "test", "all")
-    }
-    return TablesSequence(counts["entity"], counts["users"], counts["actions"], parts)
+    labels = [label for label in ("actions", "surfaces") if counts[label] > 0]
+    parts = {part: _open_part(folder / part, counts[part], labels) for part in ("train", "validation", "test", "all")}
+    impressions = None
+    if counts["impressions"] is not None:
+        shape = (counts["impressions"]["shown"],)
+        impressions = TablesImpressions(
+            users=open_array(folder / "train" / "impressions" / "users.npy", np.uint32, shape),
+            entities=open_array(folder / "train" / "impressions" / "entities.npy", np.uint32, shape),
+            times=open_array(folder / "train" / "impressions" / "times.npy", np.int64, shape),
+        )
+    return TablesSequence(counts["entity"], counts["users"], counts["actions"], counts["surfaces"], parts, impressions)
 
 
-def _open_part(folder: Path, counts: dict[str, Any], *, has_actions: bool) -> SequencePart:
+def _open_part(folder: Path, counts: dict[str, Any], labels: list[str]) -> SequencePart:
     num_users, shape = counts["users"], (counts["events"],)
     indptr, entities = open_lists(folder, "entities", np.uint32, num_users)
+    opened = {label: open_array(folder / f"{label}.npy", np.uint32, shape) for label in labels}
     has_queries = folder.name in {"validation", "test"}
     return SequencePart(
         users=open_array(folder / "users.npy", np.uint32, (num_users,)),
         indptr=indptr,
         entities=entities,
         times=open_array(folder / "times.npy", np.int64, shape),
-        actions=open_array(folder / "actions.npy", np.uint32, shape) if has_actions else None,
+        actions=opened.get("actions"),
         queries=open_array(folder / "queries.npy", np.uint32, (None, 2)) if has_queries else None,
+        surfaces=opened.get("surfaces"),
     )

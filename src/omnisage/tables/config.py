@@ -85,6 +85,16 @@ class Relation(ConfigModel):
         return self
 
 
+class Impressions(ConfigModel):
+    """What users of a sequence were shown, chosen or not: a table with one row per showing."""
+
+    table: str
+    user: Annotated[str, Field(description="column with the user's id")]
+    column: Annotated[str, Field(description="column with the id of the entity shown")]
+    time: str
+    dangling: Dangling = "error"
+
+
 class Sequence(ConfigModel):
     """What users did, in time: a table with one row per event."""
 
@@ -94,6 +104,10 @@ class Sequence(ConfigModel):
     column: Annotated[str, Field(description="column with the entity's id")]
     time: str
     action: Annotated[str | None, Field(description="column with the kind of action, or a rating")] = None
+    surface: Annotated[str | None, Field(description="column with the place where the user acted")] = None
+    impressions: Annotated[
+        Impressions | None, Field(description="what was shown: where not chosen, a negative of the next action")
+    ] = None
     dangling: Dangling = "error"
 
 

@@ -20,11 +20,12 @@ def find_leaks(tables: Tables) -> list[str]:
         tables: the opened artifact.
 
     Returns:
-        One sentence for each leak: training events at or after `train_end`; users of one part in another; pairs of
+        One sentence for each leak: training events at or after `train_end`; users of one part in another; impressions
+        at or after `train_end`, or of users who are not trained on; pairs of
         a log that no training user made; evaluation queries before the window or in the gap; and held-out pairs
         that stand in a relation or pair log, in either direction. Empty if there is none.
     """
-    return [*_in_sequences(tables), *_in_logs(tables), *_in_pairs(tables)]
+    return [*_in_sequences(tables), *_in_impressions(tables), *_in_logs(tables), *_in_pairs(tables)]
 
 
 def _in_sequences(tables: Tables) -> Iterator[str]:
@@ -40,6 +41,19 @@ def _in_sequences(tables: Tables) -> Iterator[str]:
                 if late:
                     yield f"sequences.{name}: {late} events in '{part}' are at or after train_end ({tables.train_end})"
             yield from _queries_outside_window(tables, name, parts["test"])
+
+
+def _in_impressions(tables: Tables) -> Iterator[str]:
+    for name, sequence in tables.sequences.items():
+        shown = sequence.impressions
+        if shown is None:
+            continue
+        foreign = int(np.count_nonzero(~np.isin(shown.users, sequence.part("train").users)))
+        if foreign:
+            yield f"sequences.{name}: {foreign} impressions are of users who are not in 'train'"
+        late = 0 if tables.train_end is None else int(np.count_nonzero(shown.times >= tables.train_end))
+        if late:
+            yield f"sequences.{name}: {late} impressions are at or after train_end ({tables.train_end})"
 
 
 def _queries_outside_window(tables: Tables, name: str, test: SequencePart) -> Iterator[str]:

@@ -35,8 +35,8 @@ class Events:
     name: str
     entity: str  # entity type
     users: Table  # id, user (dense id, uint32), part, first_time
-    events: Table  # user, part, entity (uint32), time (Unix s), position (0.. within the user), perhaps action
-    actions: Table | None  # action (text), index (uint32)
+    events: Table  # user, part, entity (uint32), time (Unix s), position (0.. within the user), perhaps labels
+    labels: dict[str, Table]  # of `action` and `surface` those that events have: <label> (text), index (uint32)
     num_dropped: int
 
     def of(self, part: str, split: config.Split) -> Table:
@@ -68,11 +68,12 @@ def open_sequence(
     source = open_source(connection, f"sequences.{name}", sequence.table, base, texts)
     rows, num_dropped = _open_events(connection, source, sequence, entity)
     users = keep(connection, f"users {name}", _split_users(rows, tables.split, seed))
-    actions = None
-    if sequence.action is not None:
-        actions = keep(connection, f"actions {name}", _number_actions(rows, users, tables.split))
-    events = keep(connection, f"events {name}", _place_events(rows, users, actions, entity, seed))
-    opened = Events(name, sequence.entity, users, events, actions, num_dropped)
+    labels = {
+        label: keep(connection, f"{label} {name}", _number_label(rows, label, users, tables.split))
+        for label in _label_columns(sequence)
+    }
+    events = keep(connection, f"events {name}", _place_events(rows, users, labels, entity, seed))
+    opened = Events(name, sequence.entity, users, events, labels, num_dropped)
     _refuse_no_training(connection, opened, tables.split)
     return opened
 
@@ -80,26 +81,37 @@ def open_sequence(
 def _open_events(
     connection: Backend, source: Source, sequence: config.Sequence, entity: EntityTable
 ) -> tuple[Table, int]:
-    """Distinct (user_id, entity, time), with the action that is first as text where a user did several at once."""
+    """Distinct (user_id, entity, time), with the labels that are first as text where a user did several at once."""
     columns: dict[str, Column] = {
         "user_id": id_column(connection, source, "user", sequence.user),
         "time": unix_seconds(connection, source, "time", sequence.time),
     }
-    if sequence.action is not None:
-        columns["action"] = _action(connection, source, sequence.action)
+    labels = _label_columns(sequence)
+    for label, column in labels.items():
+        columns[label] = _label(connection, source, label, column)
     references = {"entity": Reference("column", sequence.column, entity)}
     rows, num_dropped = resolve(connection, source, sequence.dangling, references, columns)
-    if sequence.action is None:
-        return rows.distinct(), num_dropped
-    return rows.group_by("user_id", "entity", "time").agg(action=rows["action"].min()), num_dropped
+    event = ("user_id", "entity", "time")
+    if len(labels) <= 1:
+        first = {label: rows[label].min() for label in labels}
+        return rows.group_by(*event).agg(**first) if first else rows.distinct(), num_dropped
+    rank = ibis.row_number().over(ibis.window(group_by=event, order_by=list(labels)))
+    return rows.mutate(rank=rank).filter(lambda ranked: ranked["rank"] == 0).drop("rank"), num_dropped
 
 
-def _action(connection: Backend, source: Source, column: str) -> Column:
-    values = source.column("action", column)
+def _label_columns(sequence: config.Sequence) -> dict[str, str]:
+    """The user's columns with what an event has beside entity and time, by what the artifact calls it."""
+    columns = {"action": sequence.action, "surface": sequence.surface}
+    return {label: column for label, column in columns.items() if column is not None}
+
+
+def _label(connection: Backend, source: Source, label: str, column: str) -> Column:
+    values = source.column(label, column)
     kind = values.type()
     if not (kind.is_string() or kind.is_numeric()):
-        raise source.wrong("action", f"has type {kind} in column '{column}'", "an action is a string or a number")
-    refuse_nulls(connection, source, "action", column)
+        article = "an" if label == "action" else "a"
+        raise source.wrong(label, f"has type {kind} in column '{column}'", f"{article} {label} is a string or a number")
+    refuse_nulls(connection, source, label, column)
     return values.cast("string")
 
 
@@ -117,8 +129,8 @@ def _split_users(rows: Table, split: config.Split, seed: int) -> Table:
     return users.mutate(user=ibis.row_number().over(ibis.window(order_by=[rank, users["id"]])).cast("uint32"))
 
 
-def _number_actions(rows: Table, users: Table, split: config.Split) -> Table:
-    """Number actions: those of training events first, sorted as text, then the others, sorted as text.
+def _number_label(rows: Table, label: str, users: Table, split: config.Split) -> Table:
+    """Number actions (or surfaces): those of training events first, sorted as text, then the others, sorted as text.
 
     So an action that comes up after `train_end` changes no training file.
     """
@@ -126,18 +138,18 @@ def _number_actions(rows: Table, users: Table, split: config.Split) -> Table:
     trained_on = rows["part"] == "train"
     if split.train_end is not None:
         trained_on &= rows["time"] < split.train_end
-    actions = rows.group_by("action").agg(seen=trained_on.any())
-    order = ibis.window(order_by=[ibis.desc("seen"), "action"])
-    return actions.select("action", index=ibis.row_number().over(order).cast("uint32"))
+    values = rows.group_by(label).agg(seen=trained_on.any())
+    order = ibis.window(order_by=[ibis.desc("seen"), label])
+    return values.select(label, index=ibis.row_number().over(order).cast("uint32"))
 
 
-def _place_events(rows: Table, users: Table, actions: Table | None, entity: EntityTable, seed: int) -> Table:
+def _place_events(rows: Table, users: Table, labels: dict[str, Table], entity: EntityTable, seed: int) -> Table:
     columns = ["user", "part", "entity", "time"]
     placed = rows.inner_join(users.rename(user_id="id"), "user_id")
     placed = placed.inner_join(entity.ids.select("entity", entity_id="id"), "entity")
-    if actions is not None:
-        placed = placed.inner_join(actions, "action").drop("action").rename(action="index")
-        columns.append("action")
+    for label, numbers in labels.items():
+        placed = placed.inner_join(numbers, label).drop(label).rename({label: "index"})
+        columns.append(label)
     tie = draw(seed, ["tie"], placed["user_id"], placed["entity_id"])
     order = ibis.window(group_by="user", order_by=["time", tie, "entity"])
     return placed.select(*columns, position=ibis.row_number().over(order))
@@ -163,17 +175,17 @@ def _refuse_no_training(connection: Backend, opened: Events, split: config.Split
 def write_sequence(
     connection: Backend, sequence: Events, folder: Path, *, split: config.Split, seed: int
 ) -> dict[str, Any]:
-    """Write users, actions and all parts of a sequence.
+    """Write users, vocabularies of labels and all parts of a sequence.
 
     Returns:
         The sequence's `counts`.
     """
-    counts: dict[str, Any] = {"entity": sequence.entity, "dropped": sequence.num_dropped, "actions": 0}
+    counts: dict[str, Any] = {"entity": sequence.entity, "dropped": sequence.num_dropped, "actions": 0, "surfaces": 0}
     counts["users"] = num_rows(connection, sequence.users)
     write_parquet(connection, sequence.users.order_by("user").select("id"), folder / "users.parquet")
-    if sequence.actions is not None:
-        write_parquet(connection, sequence.actions.order_by("index").select("action"), folder / "actions.parquet")
-        counts["actions"] = num_rows(connection, sequence.actions)
+    for label, numbers in sequence.labels.items():
+        write_parquet(connection, numbers.order_by("index").select(label), folder / f"{label}s.parquet")
+        counts[f"{label}s"] = num_rows(connection, numbers)
     for part in ("train", *_HELD_OUT_PARTS, "all"):
         events = sequence.of(part, split)
         users, counts[part] = _write_part(connection, events, folder / part)
@@ -193,9 +205,10 @@ def _write_part(connection: Backend, events: Table, folder: Path) -> tuple[NDArr
     write_array(folder / "indptr.npy", indptr)
     ordered = events.order_by("user", "position").rename(entities="entity", times="time")
     dtypes: dict[str, DTypeLike] = {"entities": np.uint32, "times": np.int64}
-    if "action" in events.columns:
-        ordered = ordered.rename(actions="action")
-        dtypes["actions"] = np.uint32
+    for label in ("action", "surface"):
+        if label in events.columns:
+            ordered = ordered.rename({f"{label}s": label})
+            dtypes[f"{label}s"] = np.uint32
     num_events = write_columns(connection, ordered, folder, dtypes)
     return users, {"users": len(users), "events": num_events}
 

@@ -137,3 +137,6 @@ def _table_fields(config: TablesConfig) -> Iterator[tuple[str, str]]:
         for name, member in members.items():
             if member.table is not None:
                 yield f"{part}.{name}", member.table
+    for name, sequence in config.sequences.items():
+        if sequence.impressions is not None:
+            yield f"sequences.{name}.impressions", sequence.impressions.table

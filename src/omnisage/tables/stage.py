@@ -16,6 +16,7 @@ from omnisage.tables.edges import Edges, open_pair_log, open_relation
 from omnisage.tables.entities import EntityTable, open_entities, write_entities
 from omnisage.tables.features import FeatureColumn, open_features, write_feature
 from omnisage.tables.held_out import HeldOut, add_new_pairs, draw_pairs, write_held_out
+from omnisage.tables.impressions import Shown, open_impressions, write_impressions
 from omnisage.tables.pairs import pairs_of_sequence, training_pairs, write_pairs
 from omnisage.tables.relations import relation_from_log, training_relation, write_relation
 from omnisage.tables.sequences import Events, open_sequence, write_sequence
@@ -32,6 +33,7 @@ class _Opened:
     features: dict[str, list[FeatureColumn]]
     relations: dict[str, Edges]  # as the tables have them
     sequences: dict[str, Events]
+    impressions: dict[str, Shown]
     logs: dict[str, Edges]
 
 
@@ -75,6 +77,11 @@ def _open(connection: Backend, config: TablesConfig, *, base: Path, out: Path, s
         name: open_sequence(connection, name, config, base=base, entities=entities, seed=seed)
         for name in config.sequences
     }
+    impressions = {
+        name: open_impressions(connection, sequence, sequences[name], base=base, entity=entities[sequence.entity])
+        for name, sequence in config.sequences.items()
+        if sequence.impressions is not None
+    }
     logs: dict[str, Edges] = {}
     for name, log in config.pairs.items():
         if log.from_sequence is not None:
@@ -92,6 +99,7 @@ def _open(connection: Backend, config: TablesConfig, *, base: Path, out: Path, s
             if relation.pairs is None
         },
         sequences=sequences,
+        impressions=impressions,
         logs=logs,
     )
 
@@ -128,6 +136,13 @@ def _write(
             feature.name: write_feature(connection, feature, folder / "features" / name / feature.name, num_threads)
             for feature in opened.features[name]
         }
+    sequences: dict[str, dict[str, Any]] = {}
+    for name, events in opened.sequences.items():
+        path = folder / "sequences" / name
+        sequences[name] = write_sequence(connection, events, path, split=config.split, seed=seed)
+        shown = opened.impressions.get(name)
+        written = None if shown is None else write_impressions(connection, shown, path / "train", config.split)
+        sequences[name]["impressions"] = written
     return {
         "entities": {name: entity.num_entities for name, entity in opened.entities.items()},
         "retired": {name: entity.num_retired for name, entity in opened.entities.items()},
@@ -140,10 +155,7 @@ def _write(
             name: write_pairs(connection, log, folder / "pairs" / name, config.pairs[name].weight)
             for name, log in split.logs.items()
         },
-        "sequences": {
-            name: write_sequence(connection, events, folder / "sequences" / name, split=config.split, seed=seed)
-            for name, events in opened.sequences.items()
-        },
+        "sequences": sequences,
         "evaluation": write_held_out(connection, split.held_out, folder / "evaluation" / "pairs"),
         "train_end": config.split.train_end,
         "window_end": config.split.window_end,

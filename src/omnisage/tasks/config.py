@@ -4,13 +4,29 @@ from typing import Annotated
 
 from pydantic import Field
 
+from omnisage.neighbors.config import Ranks
 from omnisage.schema import ConfigModel
+
+
+class HardNegativesConfig(ConfigModel):
+    """Negatives of single pairs: entities at some ranks of proximity to the query (PinSage §3.2)."""
+
+    per_pair: Annotated[int, Field(ge=1, description="how many a step draws for each pair")] = 4
+    ranks: Annotated[
+        Ranks,
+        Field(description="first rank and the one behind the last, by walks over all relations; 0: the nearest"),
+    ] = (50, 500)
+    one_more_every: Annotated[
+        int | None,
+        Field(ge=1, description="steps until a pair gets one more, from none to per_pair; null: all at once"),
+    ] = None
 
 
 class EntityEntityConfig(ConfigModel):
     """Pairs from relations and pair logs (OmniSage Eq. 2)."""
 
     weight: Annotated[float, Field(ge=0)] = 1.0
+    hard_negatives: HardNegativesConfig | None = None
 
 
 class EntityFeatureConfig(ConfigModel):
@@ -28,6 +44,10 @@ class UserEntityConfig(ConfigModel):
     mask_history: Annotated[
         bool, Field(description="what a user has had is no negative; false where things are bought again and again")
     ] = True
+    num_impressions: Annotated[
+        int,
+        Field(ge=0, description="negatives of each next action among what was shown and not chosen, if known"),
+    ] = 4
 
 
 class TasksConfig(ConfigModel):

@@ -21,12 +21,14 @@ class EntityEntity(nn.Module):
         num_pairs = sum(len(rows.columns_P) for rows in pairs.values())
         total: Tensor | None = None
         for target, rows in pairs.items():
+            queries_PE, scale = step.embedded.embeddings[rows.queries_P], self.scales[target]()
             loss = sampled_softmax(
-                step.embedded.embeddings[rows.queries_P],
+                queries_PE,
                 step.candidates(target),
                 step.log_q[target],
                 rows.columns_P,
-                self.scales[target](),
+                scale,
+                extra_P=step.extra_log_sums(rows.hard, queries_PE, scale),
             )
             loss = loss * (len(rows.columns_P) / num_pairs)
             total = loss if total is None else total + loss

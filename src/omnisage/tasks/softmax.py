@@ -37,6 +37,7 @@ def sampled_softmax(
     columns_P: Tensor,
     scale: Tensor,
     seen: Seen | None = None,
+    extra_P: Tensor | None = None,
 ) -> Tensor:
     """The mean of -log softmax(scale * q.v - log Q(v)) at each query's positive.
 
@@ -48,13 +49,15 @@ def sampled_softmax(
         columns_P: each query's positive among the candidates, int64.
         scale: inverse temperature, scalar.
         seen: candidates that are left out of some queries' softmax.
+        extra_P: log of the sum of what else stands below the line of each query's softmax, float
+            (`tasks/extra_negatives.py`); gradients go through it.
 
     Returns:
         Scalar; 0 without positives.
     """
     if len(columns_P) == 0:
         return queries_PE.sum() * 0.0
-    return _ChunkedSoftmax.apply(scale * queries_PE, candidates_CE, log_q_C, columns_P, seen)
+    return _ChunkedSoftmax.apply(scale * queries_PE, candidates_CE, log_q_C, columns_P, seen, extra_P)
 
 
 class _ChunkedSoftmax(torch.autograd.Function):
@@ -66,31 +69,51 @@ class _ChunkedSoftmax(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, queries_PE: Tensor, candidates_CE: Tensor, log_q_C: Tensor, columns_P: Tensor, seen: Seen | None
+        ctx: Any,
+        queries_PE: Tensor,
+        candidates_CE: Tensor,
+        log_q_C: Tensor,
+        columns_P: Tensor,
+        seen: Seen | None,
+        extra_P: Tensor | None,
     ) -> Tensor:
         num_rows = max(1, _CHUNK_LOGITS // len(candidates_CE))
         loss = queries_PE.new_zeros(())
         queries_gradient_PE, candidates_gradient_CE = torch.empty_like(queries_PE), torch.zeros_like(candidates_CE)
+        extra_shares_P = None if extra_P is None else torch.empty_like(extra_P)
         for begin in range(0, len(queries_PE), num_rows):
             queries_RE, columns_R1 = queries_PE[begin : begin + num_rows], columns_P[begin : begin + num_rows, None]
             logits_RC = torch.addmm(-log_q_C, queries_RE, candidates_CE.T)
             if seen is not None:
                 _leave_out(logits_RC, seen, begin)
             log_shares_RC = logits_RC.log_softmax(dim=1)
+            if extra_P is not None and extra_shares_P is not None:
+                extra_R1 = extra_P[begin : begin + num_rows, None]
+                extra_shares_P[begin : begin + num_rows] = _take_share(extra_R1, logits_RC, log_shares_RC, columns_R1)
             loss -= log_shares_RC.gather(1, columns_R1).sum()
             # By the logits, the gradient is the softmax, minus 1 at the positive.
             gradient_RC = log_shares_RC.exp_()
             gradient_RC.scatter_add_(1, columns_R1, gradient_RC.new_full((1, 1), -1.0).expand_as(columns_R1))
             queries_gradient_PE[begin : begin + num_rows] = gradient_RC @ candidates_CE
             candidates_gradient_CE.addmm_(gradient_RC.T, queries_RE)
-        ctx.save_for_backward(queries_gradient_PE, candidates_gradient_CE)
+        # By what else stands in a query's softmax, the gradient is its share.
+        ctx.save_for_backward(queries_gradient_PE, candidates_gradient_CE, extra_shares_P)
         return loss / len(queries_PE)
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        queries_gradient_PE, candidates_gradient_CE = ctx.saved_tensors
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor, None, None, None, Tensor | None]:
+        queries_gradient_PE, candidates_gradient_CE, extra_shares_P = ctx.saved_tensors
         factor = upstream[0] / len(queries_gradient_PE)
-        return factor * queries_gradient_PE, factor * candidates_gradient_CE, None, None, None
+        extra_gradient_P = None if extra_shares_P is None else factor * extra_shares_P
+        return factor * queries_gradient_PE, factor * candidates_gradient_CE, None, None, None, extra_gradient_P
+
+
+def _take_share(extra_R1: Tensor, logits_RC: Tensor, log_shares_RC: Tensor, columns_R1: Tensor) -> Tensor:
+    """Take the share [R] of what else stands in each query's softmax from the candidates' log shares, in place."""
+    log_sums_R1 = logits_RC.gather(1, columns_R1) - log_shares_RC.gather(1, columns_R1)
+    log_totals_R1 = torch.logaddexp(log_sums_R1, extra_R1)
+    log_shares_RC += log_sums_R1 - log_totals_R1
+    return (extra_R1 - log_totals_R1).exp().squeeze(1)
 
 
 def _leave_out(logits_RC: Tensor, seen: Seen, begin: int) -> None:

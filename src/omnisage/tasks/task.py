@@ -9,8 +9,9 @@ from typing import Protocol
 
 from torch import Tensor
 
-from omnisage.batches.batch import StepBatch
+from omnisage.batches.batch import ExtraNegatives, StepBatch
 from omnisage.model.embedder import Embedded
+from omnisage.tasks.extra_negatives import extra_log_sums
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,10 @@ class Step:
     def candidates(self, target: str) -> Tensor:
         """Embeddings [C, E] of the candidates of one type."""
         return self.embedded.embeddings[self.batch.candidates[target].rows_C]
+
+    def extra_log_sums(self, extra: ExtraNegatives | None, queries_PE: Tensor, scale: Tensor) -> Tensor | None:
+        """What extra negatives add below the line of each query's softmax, [P] log; None without any."""
+        return None if extra is None else extra_log_sums(extra, self.embedded.embeddings, queries_PE, scale)
 
 
 class Task(Protocol):

@@ -32,11 +32,21 @@ class UserEntity(nn.Module):
             target = self.entities[name]
             model = self._sequence_models[0][name]
             events_BLE = step.embedded.embeddings[rows.events_BL]
-            users_PE = model(events_BLE, rows.actions_BL, rows.pauses_BL).flatten(0, 1)
+            users_BLE = model(
+                events_BLE, rows.actions_BL, rows.pauses_BL, surfaces_BL=rows.surfaces_BL, times_BL=rows.times_BL
+            )
+            users_PE = users_BLE.flatten(0, 1)
             candidates_CE, log_q_C = step.candidates(target), step.log_q[target]
             next_scale, future_scale = self.next_scales[name](), self.future_scales[name]()
+            next_PE = users_PE[rows.next_queries_P]
             found[f"{name}_next"] = self.weight * sampled_softmax(
-                users_PE[rows.next_queries_P], candidates_CE, log_q_C, rows.next_columns_P, next_scale, rows.next_seen
+                next_PE,
+                candidates_CE,
+                log_q_C,
+                rows.next_columns_P,
+                next_scale,
+                rows.next_seen,
+                step.extra_log_sums(rows.next_impressions, next_PE, next_scale),
             )
             if self.future_weight > 0:
                 future = sampled_softmax(

@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
-from omnisage.batches.positives import pair_groups, sequence_data
+from omnisage.batches.hard_negatives import HardNegatives, known_partners
+from omnisage.batches.impressions import event_impressions
+from omnisage.batches.positives import PairGroup, SequenceData, pair_groups, sequence_data
 from omnisage.batches.step import BatchSizes, TrainingData
 from omnisage.errors import OmnisageError
 from omnisage.graph.artifact import open_graph
-from omnisage.tables.artifact import Tables
+from omnisage.neighbors.artifact import open_ranked
+from omnisage.tables.artifact import Tables, TablesSequence
+from omnisage.tasks.config import TasksConfig, UserEntityConfig
 from omnisage.training.artifact import open_source
 from omnisage.training.config import LearningConfig
 
@@ -17,7 +21,7 @@ def open_training_data(
     """All that training steps are drawn from.
 
     Raises:
-        OmnisageError: there is nothing to learn from.
+        OmnisageError: there is nothing to learn from, or nothing to draw hard negatives from.
     """
     num_folds = open_graph(graph).num_folds
     folds = range(num_folds) if num_folds else [None]
@@ -25,7 +29,7 @@ def open_training_data(
     groups = pair_groups(tables, num_folds) if uses_pairs else [[] for _ in folds]
     future_s = tables.manifest.plan.config["split"]["future_s"]
     sequences = {
-        name: sequence_data(sequence.entity, sequence.part("train"), future_s)
+        name: _sequence(sequence, future_s, config.tasks.user_entity)
         for name, sequence in tables.sequences.items()
         if uses_sequences and len(sequence.part("train").entities)
     }
@@ -47,5 +51,33 @@ def open_training_data(
     )
     sources = [open_source(tables, graph, neighbors, folds[i]) for i in kept]
     return TrainingData(
-        sources, [groups[i] for i in kept], sequences, config.tasks.user_entity.mask_history, sizes, seed
+        sources,
+        [groups[i] for i in kept],
+        sequences,
+        config.tasks.user_entity.mask_history,
+        sizes,
+        seed,
+        _hard_negatives(neighbors, groups, config.tasks, seed) if uses_pairs else None,
     )
+
+
+def _sequence(sequence: TablesSequence, future_s: int, config: UserEntityConfig) -> SequenceData:
+    part, shown = sequence.part("train"), sequence.impressions
+    if shown is None or config.num_impressions == 0:
+        return sequence_data(sequence.entity, part, future_s)
+    impressions = event_impressions(part, shown, num_drawn=config.num_impressions, mask_history=config.mask_history)
+    return sequence_data(sequence.entity, part, future_s, impressions if len(impressions.entities) else None)
+
+
+def _hard_negatives(
+    neighbors: Path, groups: list[list[PairGroup]], config: TasksConfig, seed: int
+) -> HardNegatives | None:
+    hard = config.entity_entity.hard_negatives
+    if hard is None:
+        return None
+    ranked = open_ranked(neighbors)
+    if not ranked:
+        raise OmnisageError(
+            f"tasks.entity_entity.hard_negatives: {neighbors} has nothing ranked; run `omnisage neighbors` first"
+        )
+    return HardNegatives(ranked, known_partners(groups), hard.per_pair, hard.one_more_every, seed)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from omnisage.artifact import Manifest, Plan, begin, commit, write_json
+from omnisage.batches.description import SequenceDescription
 from omnisage.batches.entities import describe_model
 from omnisage.model.model import Model
 from omnisage.tables.artifact import open_tables
@@ -41,7 +42,9 @@ def run(
     data = open_training_data(opened, graph, neighbors, config, seed=plan.seed)
     source = open_source(opened, graph, neighbors)
     sequence_entities = {name: sequence.entity for name, sequence in data.sequences.items()}
-    description = describe_model(source, {name: opened.sequences[name].num_actions for name in sequence_entities})
+    labels = {name: opened.sequences[name] for name in sequence_entities}
+    sequences = {name: SequenceDescription(of.num_actions, of.num_surfaces) for name, of in labels.items()}
+    description = describe_model(source, sequences)
     learner = build_learner(description, sequence_entities, opened.num_entities, config, seed=plan.seed)
     # Otherwise threads race to add up the gradients of an entity that stands in several places, and a run is not equal
     # to the same run. Not on a GPU, where some of the operations have no such form.

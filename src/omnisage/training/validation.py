@@ -40,7 +40,7 @@ def validate(model: Model, source: EntitySource, tables: Tables, *, max_length: 
             users = embed_users(
                 model.sequences[name],
                 embeddings[sequence.entity],
-                Histories(part.indptr, part.entities, part.actions, part.times),
+                Histories(part.indptr, part.entities, part.actions, part.times, part.surfaces),
                 part.queries,
                 max_length=max_length,
                 device=device,
