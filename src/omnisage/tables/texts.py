@@ -1,0 +1,96 @@
+"""Texts to vectors by a pretrained encoder of the user's: a model2vec table, or a sentence-transformers model.
+
+The package sentence-transformers is not needed: what its folders say of pooling and length is read here.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omnisage.tables.encoders import Encoder
+from omnisage.tables.pretrained import FOLDER_ONLY, load_model, refusing
+
+Vector = NDArray[np.float32]
+TextEncoder = Callable[[str], Vector]
+
+_MAX_TOKENS = 512  # where neither the tokenizer nor sentence_bert_config.json says
+
+
+def load_text_encoder(encoder: Encoder) -> TextEncoder:
+    """What turns a text into a vector, whatever else is encoded beside it.
+
+    Raises:
+        OmnisageError: the model cannot be loaded, or does what we do not.
+    """
+    assert encoder.folder is not None, "there is no built-in encoder of texts"
+    with refusing(encoder):
+        if _read_json(encoder.folder / "config.json").get("model_type") == "model2vec":
+            return _load_table(encoder.folder)
+    return _load_transformer(encoder, encoder.folder)
+
+
+def _load_table(folder: Path) -> TextEncoder:
+    """The mean of the tokens' vectors in a table."""
+    from model2vec import StaticModel
+
+    model = StaticModel.from_pretrained(folder)
+    return lambda text: np.asarray(model.encode([text])[0], np.float32)
+
+
+def _load_transformer(encoder: Encoder, folder: Path) -> TextEncoder:
+    with refusing(encoder):
+        import torch
+        from transformers import AutoTokenizer
+
+        is_first_only, has_unit_length = _pooling(folder)
+        tokenize = AutoTokenizer.from_pretrained(folder, **FOLDER_ONLY)
+        max_tokens = _max_tokens(folder, tokenize.model_max_length)
+    model, device = load_model(encoder)
+
+    def encode(text: str) -> Vector:
+        tokens = tokenize(text, truncation=True, max_length=max_tokens, return_tensors="pt").to(device)
+        with torch.inference_mode():
+            states = model(**tokens).last_hidden_state[0].float()
+            pooled = states[0] if is_first_only else states.mean(dim=0)
+            pooled = torch.nn.functional.normalize(pooled, dim=0) if has_unit_length else pooled
+        return pooled.cpu().numpy()
+
+    return encode
+
+
+def _pooling(folder: Path) -> tuple[bool, bool]:
+    """Whether the first token alone stands for a text, else the mean of all; whether vectors get length 1.
+
+    Raises:
+        ValueError: the folder asks for something else.
+    """
+    modules: list[dict[str, str]] = _read_json(folder / "modules.json") if (folder / "modules.json").exists() else []
+    kinds = [module["type"].rsplit(".", 1)[-1] for module in modules]
+    unknown = sorted(set(kinds) - {"Transformer", "Pooling", "Normalize"})
+    if unknown:
+        raise ValueError(f"modules.json has {', '.join(unknown)}; known are Transformer, Pooling and Normalize")
+    is_first_only = False
+    for kind, module in zip(kinds, modules, strict=True):
+        if kind == "Pooling":
+            pooling = _read_json(folder / module["path"] / "config.json")
+            modes = {name for name, value in pooling.items() if name.startswith("pooling_mode_") and value}
+            mode = ", ".join(sorted(modes)).replace("pooling_mode_", "") or str(pooling.get("pooling_mode"))
+            if mode.removesuffix("_tokens").removesuffix("_token") not in ("mean", "cls"):
+                raise ValueError(f"{module['path']}/config.json pools by {mode}; known are mean and cls")
+            is_first_only = mode.startswith("cls")
+    return is_first_only, "Normalize" in kinds
+
+
+def _max_tokens(folder: Path, of_tokenizer: int) -> int:
+    path = folder / "sentence_bert_config.json"
+    stated = _read_json(path).get("max_seq_length") if path.exists() else None
+    # A tokenizer without a limit says 10^30.
+    return stated or min(of_tokenizer, _MAX_TOKENS)
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text())
