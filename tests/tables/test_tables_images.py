@@ -45,12 +45,12 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     asked: list[bytes] = []
     load = encode.load_image_encoder
 
-    def load_counting(encoder: Any) -> Callable[[bytes], Any]:
+    def load_counting(encoder: Any) -> Callable[..., Any]:
         inner = load(encoder)
 
-        def counting(content: bytes) -> Any:
-            asked.append(content)
-            return inner(content)
+        def counting(contents: list[bytes], pool: Any) -> Any:
+            asked.extend(contents)
+            return inner(contents, pool)
 
         return counting
 
@@ -122,16 +122,16 @@ def test_an_interrupted_run_keeps_what_it_has_encoded(
 ) -> None:
     names = [f"{i}.png" for i in range(12)]
     write_images(tmp_path, {name: i for i, name in enumerate(names)})
-    monkeypatch.setattr(encode, "_CHUNK", 1)
+    monkeypatch.setitem(encode._CHUNKS, "image", 1)
     counting = encode.load_image_encoder
 
-    def load_interrupted(encoder: Any) -> Callable[[bytes], Any]:
+    def load_interrupted(encoder: Any) -> Callable[..., Any]:
         inner = counting(encoder)
 
-        def interrupted(content: bytes) -> Any:
+        def interrupted(contents: list[bytes], pool: Any) -> Any:
             if len(encoded) == 5:
                 raise KeyboardInterrupt
-            return inner(content)
+            return inner(contents, pool)
 
         return interrupted
 

@@ -1,12 +1,14 @@
 """Images and texts to vectors: each distinct content once, kept in a cache that outlives runs and kills.
 
-An encoder sees one content at a time, never a batch: so a vector does not depend on what is encoded beside it, and a
-run that finds most of its vectors in the cache writes the same bytes as one that finds none.
+No vector depends on what is encoded beside it: so a run that finds most of its vectors in the cache writes the same
+bytes as one that finds none.
 """
 
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -29,11 +31,11 @@ from omnisage.tables.encoders import Encoder, find_encoder
 from omnisage.tables.encodings import KEY, Encodings, Keys
 from omnisage.tables.expressions import Table
 from omnisage.tables.features import FeatureColumn
-from omnisage.tables.images import UnreadableImageError, load_image_encoder
+from omnisage.tables.images import load_image_encoder
 from omnisage.tables.pretrained import one_torch_thread
 from omnisage.tables.texts import load_text_encoder
 
-_CHUNK = 256  # contents in memory at once
+_CHUNKS = {"image": 256, "text": 4096}  # contents in memory at once
 _MAX_PENDING, _ADD_EVERY_S = 4096, 30.0  # what a killed run may lose
 _ROWS_PER_BLOCK = 1 << 14
 
@@ -164,33 +166,36 @@ def _encode_missing(job: _Job, missing: Keys, num_threads: int) -> dict[str, str
     Returns:
         Why the others cannot be read, by key.
     """
-    is_image = job.encoder.kind == "image"
-    encode = load_image_encoder(job.encoder) if is_image else load_text_encoder(job.encoder)
+    encode: Callable[[list[Any], Executor], Iterator[tuple[int, Vector | str]]]
+    encode = load_image_encoder(job.encoder) if job.encoder.kind == "image" else load_text_encoder(job.encoder)
     refused: dict[str, str] = {}
-
-    def attempt(content: Any) -> Vector | str:
-        try:
-            return encode(content)
-        except UnreadableImageError as error:
-            return str(error)
-
     description = f"{job.encoder.kind}s of {job.feature.entity.name}.{job.feature.name}"
     with (
         track(description, total=len(missing), unit=f"{job.encoder.kind}s") as advance,
         one_torch_thread(),
-        ThreadPoolExecutor(num_threads) as pool,
+        _workers(num_threads) as pool,
         _Pending(job.encodings) as pending,
     ):
         contents = job.contents.read(missing)
-        while chunk := list(islice(contents, _CHUNK)):
-            results = pool.map(attempt, (content for _, content in chunk))
-            for (key, _), result in zip(chunk, results, strict=True):
+        while chunk := list(islice(contents, _CHUNKS[job.encoder.kind])):
+            for place, result in encode([content for _, content in chunk], pool):
+                key = chunk[place][0]
                 if isinstance(result, str):
                     refused[key.decode()] = result
                 else:
                     pending.append(key, result)
                 advance()
     return refused
+
+
+@contextmanager
+def _workers(num_threads: int) -> Generator[Executor]:
+    """Threads that, when the work ends early, do not first do what is still waiting."""
+    pool = ThreadPoolExecutor(num_threads)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 class _Pending:

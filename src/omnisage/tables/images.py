@@ -7,7 +7,8 @@ Shapes: P pixels of a side, C color channels, B bins.
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,8 @@ from omnisage.tables.encoders import Encoder
 from omnisage.tables.pretrained import FOLDER_ONLY, load_model, refusing
 
 Vector = NDArray[np.float32]
-ImageEncoder = Callable[[bytes], Vector]
+# Files to (place among them, vector or why it cannot be read), in any order; the executor runs them side by side.
+ImageEncoder = Callable[[list[bytes], Executor], Iterator[tuple[int, Vector | str]]]
 
 _SIDE = 64  # pixels of the square that the built-in encoder sees
 _GRID = 4  # cells of a side, in which gradients are counted
@@ -31,14 +33,20 @@ class UnreadableImageError(Exception):
 
 
 def load_image_encoder(encoder: Encoder) -> ImageEncoder:
-    """What turns the bytes of an image file into a vector, whatever else is encoded beside it.
+    """What turns the bytes of image files into vectors, one by one: an image's does not depend on the others.
 
     Raises:
         OmnisageError: the model cannot be loaded.
     """
-    if encoder.folder is None:
-        return lambda content: statistics(decode(content))
-    return _load_model(encoder)
+    of_image = statistics if encoder.folder is None else _load_model(encoder)
+
+    def attempt(content: bytes) -> Vector | str:
+        try:
+            return of_image(decode(content))
+        except UnreadableImageError as error:
+            return str(error)
+
+    return lambda contents, pool: enumerate(pool.map(attempt, contents))
 
 
 def decode(content: bytes) -> Image.Image:
@@ -91,7 +99,7 @@ def _unit(values: NDArray[np.floating]) -> NDArray[np.floating]:
     return values / max(float(np.linalg.norm(values)), 1e-6)
 
 
-def _load_model(encoder: Encoder) -> ImageEncoder:
+def _load_model(encoder: Encoder) -> Callable[[Image.Image], Vector]:
     """The mean of a vision model's last hidden states: every model has them, and pooling layers are often untrained."""
     assert encoder.folder is not None, "the built-in encoder has no model"
     with refusing(encoder):
@@ -104,8 +112,8 @@ def _load_model(encoder: Encoder) -> ImageEncoder:
     # Of a model of images and texts (CLIP, SigLIP) the part that reads images.
     model, device = load_model(encoder, config=getattr(config, "vision_config", config))
 
-    def encode(content: bytes) -> Vector:
-        pixels = process(images=decode(content), return_tensors="pt")["pixel_values"]
+    def encode(image: Image.Image) -> Vector:
+        pixels = process(images=image, return_tensors="pt")["pixel_values"]
         with torch.inference_mode():
             states = model(pixel_values=pixels.to(device)).last_hidden_state[0].float()
         # [tokens, width] of transformers, [width, rows, columns] of convolutional networks.
