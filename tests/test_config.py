@@ -98,7 +98,8 @@ def test_every_mistake_is_listed_with_its_line(tmp_path: Path) -> None:
     assert lines[0] == f"{tmp_path / 'omnisage.yaml'} has 4 errors:"
     assert lines[1:] == [
         "  line 3: entities.item.id: this field is missing; add it",
-        "  line 7: entities.item.features.title.kind: got \"txt\"; allowed: 'text', 'number', 'category', 'vector'",
+        '  line 7: entities.item.features.title.kind: got "txt"; '
+        "allowed: 'text', 'number', 'category', 'vector', 'image'",
         "  line 5: entities.item.idd: there is no field 'idd'; did you mean 'id'? (allowed: features, id, table)",
         "  line 16: model.dim: got 0; it must be greater than 0",
     ]

@@ -48,7 +48,7 @@ class Stage:
     summary: str
     config: Callable[[Config], ConfigModel]
     run: Callable[[Job, Plan], Manifest]
-    files: Callable[[Job], dict[str, Path]] | None = None  # the user's own files that it reads
+    own_inputs: Callable[[Job], dict[str, str]] | None = None  # sha256 of what else it reads, which is the user's own
 
 
 # Each stage is imported when it runs, so that `omnisage --help` loads neither torch nor ibis.
@@ -66,10 +66,10 @@ def _tables(job: Job, plan: Plan) -> Manifest:
     return run(job.config.tables, plan, job.folder("tables"), num_threads=job.num_threads, base=job.base)
 
 
-def _source_files(job: Job) -> dict[str, Path]:
-    from omnisage.tables.stage import source_files
+def _tables_inputs(job: Job) -> dict[str, str]:
+    from omnisage.tables.stage import hash_inputs
 
-    return source_files(job.config.tables, job.base)
+    return hash_inputs(job.config.tables, job.base, job.workspace)
 
 
 def _graph(job: Job, plan: Plan) -> Manifest:
@@ -157,7 +157,7 @@ STAGES: tuple[Stage, ...] = (
         summary="Give every entity a dense id, encode features, and split relations, pairs and sequences in time",
         config=lambda config: config.tables,
         run=_tables,
-        files=_source_files,
+        own_inputs=_tables_inputs,
     ),
     Stage(
         name="graph",

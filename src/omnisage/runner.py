@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omnisage.artifact import Plan, discard_partial, file_sha256, manifest_sha256, read_manifest
+from omnisage.artifact import Plan, discard_partial, manifest_sha256, read_manifest
 from omnisage.errors import OmnisageError
 from omnisage.pipeline import STAGES, Job, Stage
 from omnisage.staleness import why_stale
@@ -120,8 +120,8 @@ def _run_if_stale(job: Job, stage: Stage, place: str, *, force: bool) -> Outcome
 def _make_plan(job: Job, stage: Stage) -> Plan:
     """The plan of a stage whose inputs are up to date."""
     inputs = {name: manifest_sha256(job.folder(name)) for name in stage.inputs}
-    if stage.files is not None:
-        inputs |= {name: file_sha256(path) for name, path in stage.files(job).items()}
+    if stage.own_inputs is not None:
+        inputs |= stage.own_inputs(job)
     config = stage.config(job.config).model_dump(mode="json", exclude=_WITHOUT_EFFECT)
     return Plan(stage.name, config, job.config.seed, inputs)
 

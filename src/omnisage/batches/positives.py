@@ -48,7 +48,7 @@ def pair_groups(tables: Tables, num_folds: int) -> list[list[PairGroup]]:
     """All training pairs by fold; without folds, one list with every pair.
 
     The share of a group is its weight times the root of its number of pairs, so that large relations do not drown small
-    ones. A relation made from a pair log is not drawn from twice.
+    ones. Each segment of a pair log is a group of its own. A relation made from a pair log is not drawn from twice.
     """
     groups: list[list[PairGroup]] = [[] for _ in range(max(num_folds, 1))]
     for name, relation in tables.relations.items():
@@ -62,7 +62,13 @@ def pair_groups(tables: Tables, num_folds: int) -> list[list[PairGroup]]:
         for direction in directed:
             _add_by_fold(groups, *direction, weight=1.0)
     for log in tables.pairs.values():
-        _add_by_fold(groups, log.source, log.target, np.asarray(log.source_ids), np.asarray(log.target_ids), log.weight)
+        source_ids, target_ids = np.asarray(log.source_ids), np.asarray(log.target_ids)
+        if log.segments is None:
+            _add_by_fold(groups, log.source, log.target, source_ids, target_ids, log.weight)
+        for segment, weight in enumerate(log.segment_weights):
+            chosen = np.flatnonzero(log.segments == segment)
+            weight *= log.weight
+            _add_by_fold(groups, log.source, log.target, source_ids[chosen], target_ids[chosen], weight)
     return groups
 
 

@@ -33,6 +33,8 @@ class TablesPairs:
     source_ids: NDArray[np.uint32]  # [P]
     target_ids: NDArray[np.uint32]  # [P]
     weight: float  # of the log in the loss
+    segments: NDArray[np.uint32] | None = None  # [P], below the number of `segment_weights`; None: the log has none
+    segment_weights: tuple[float, ...] = ()  # by segment, beside `weight`
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class CategoryArrays:
 
 @dataclass(frozen=True)
 class VectorArrays:
-    """A precomputed vector, 0 where missing."""
+    """A vector, 0 where missing: precomputed, or what an encoder made of an image or a text."""
 
     values: NDArray[np.float32]  # [N, d]
     present: NDArray[np.bool_]  # [N]
@@ -239,12 +241,14 @@ def _open_pairs(folder: Path, counts: dict[str, Any]) -> TablesPairs:
         source_ids=open_array(folder / "source.npy", np.uint32, shape),
         target_ids=open_array(folder / "target.npy", np.uint32, shape),
         weight=counts["weight"],
+        segments=open_array(folder / "segment.npy", np.uint32, shape) if counts["segments"] is not None else None,
+        segment_weights=tuple(segment["weight"] for segment in counts["segments"] or ()),
     )
 
 
 def _open_feature(folder: Path, counts: dict[str, Any], num_entities: int) -> FeatureArrays:
     match counts["kind"]:
-        case "text":
+        case "text" if "width" not in counts:
             return TextArrays(*open_lists(folder, "tokens", np.uint64, num_entities))
         case "category":
             lists = open_lists(folder, "indices", np.uint32, num_entities)

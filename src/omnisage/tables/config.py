@@ -11,10 +11,17 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", description="let
 
 
 class TextFeature(ConfigModel):
-    """Free text, as hashed word uni-, bigrams and character trigrams (OmniSage §3.2)."""
+    """Free text: hashed word uni-, bigrams and character trigrams (OmniSage §3.2), or what an encoder makes of it."""
 
     kind: Literal["text"]
     columns: Annotated[list[str], Field(min_length=1)]
+    encoder: Annotated[
+        str | None,
+        Field(
+            description="folder, or installed package, of a model2vec or sentence-transformers model whose vectors "
+            "stand for the texts; none: hashed n-grams, learned in training"
+        ),
+    ] = None
 
 
 class NumberFeature(ConfigModel):
@@ -42,7 +49,27 @@ class VectorFeature(ConfigModel):
     column: str
 
 
-Feature = Annotated[TextFeature | NumberFeature | CategoryFeature | VectorFeature, Field(discriminator="kind")]
+class ImageFeature(ConfigModel):
+    """An image, encoded once into a vector; nulls are known to be missing."""
+
+    kind: Literal["image"]
+    column: Annotated[str, Field(description="paths, relative to the config's folder, or the bytes of image files")]
+    encoder: Annotated[
+        str | None,
+        Field(
+            description="folder, or installed package, of a Hugging Face vision model; none: built-in statistics of "
+            "colors and edges, a baseline"
+        ),
+    ] = None
+    unreadable: Annotated[
+        Literal["error", "missing"],
+        Field(description="images that are not there or cannot be decoded: stop, or count them and go on without"),
+    ] = "error"
+
+
+Feature = Annotated[
+    TextFeature | NumberFeature | CategoryFeature | VectorFeature | ImageFeature, Field(discriminator="kind")
+]
 
 
 class Entity(ConfigModel):
@@ -122,12 +149,27 @@ class PairLog(ConfigModel):
     time: str | None = None
     dangling: Dangling = "error"
     weight: Annotated[float, Field(gt=0, description="weight of this log in the loss")] = 1.0
+    segment: Annotated[
+        str | None, Field(description="column of a table's pairs with their segment; each is drawn from by itself")
+    ] = None
+    segment_weights: Annotated[
+        dict[str, Annotated[float, Field(gt=0)]],
+        Field(description="by value of the segment column, multiplied with `weight`; 1 for those not given"),
+    ] = {}
 
     @model_validator(mode="after")
     def _is_sequence_or_table(self) -> "PairLog":
         from_table = self.table is not None and self.source is not None and self.target is not None
         if (self.from_sequence is None) != from_table:
             raise ValueError("give either 'from_sequence', or 'table', 'source' and 'target'")
+        return self
+
+    @model_validator(mode="after")
+    def _has_segments_to_weigh(self) -> "PairLog":
+        if self.segment is not None and self.table is None:
+            raise ValueError("'segment' is a column of a pair log's own table; a log from a sequence has none")
+        if self.segment_weights and self.segment is None:
+            raise ValueError("'segment_weights' needs 'segment', the column whose values it weighs")
         return self
 
 

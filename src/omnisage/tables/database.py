@@ -57,17 +57,28 @@ def keep(connection: Backend, name: str, expr: Table) -> Table:
     return connection.create_table(name, expr, temp=True)
 
 
+def keep_arrow(connection: Backend, name: str, rows: pa.Table) -> Table:
+    """Copy an Arrow table into the database under a name.
+
+    By DuckDB itself: `create_table` of Ibis 12 then drops its view by a statement that DuckDB 2 does not parse.
+    """
+    connection.con.register("arrow_rows", rows)
+    connection.con.execute(f'CREATE TEMP TABLE "{name}" AS SELECT * FROM arrow_rows')
+    connection.con.unregister("arrow_rows")
+    return connection.table(name)
+
+
 def num_rows(connection: Backend, expr: Table) -> int:
     """Count rows."""
     return int(connection.to_pyarrow(expr.count()).as_py())
 
 
-def stream(connection: Backend, expr: Table) -> Iterator[pa.RecordBatch]:
+def stream(connection: Backend, expr: Table, rows_per_batch: int = _ROWS_PER_BATCH) -> Iterator[pa.RecordBatch]:
     """Compute a table and give it batch by batch. No other query may run on the connection meanwhile.
 
     Batches come from DuckDB itself: `to_pyarrow_batches` of Ibis 12 calls a method that DuckDB 2 no longer has.
     """
-    yield from connection.con.sql(connection.compile(expr)).to_arrow_reader(_ROWS_PER_BATCH)
+    yield from connection.con.sql(connection.compile(expr)).to_arrow_reader(rows_per_batch)
 
 
 def write_parquet(connection: Backend, expr: Table, path: Path) -> None:

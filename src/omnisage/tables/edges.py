@@ -6,6 +6,8 @@ from pathlib import Path
 import ibis
 from ibis.backends.duckdb import Backend
 
+from omnisage.errors import OmnisageError
+from omnisage.schema import unknown_name
 from omnisage.tables import config
 from omnisage.tables.checks import finite_number, refuse_nulls, refuse_rows, unix_seconds
 from omnisage.tables.entities import EntityTable
@@ -21,7 +23,7 @@ class Edges:
     name: str
     source: str  # entity types
     target: str
-    rows: Table  # source, target (dense ids, uint32); where given: weight (float64), time (Unix s, int64)
+    rows: Table  # source, target (dense ids, uint32); where given: weight (float64), time (Unix s), segment (string)
     num_dropped: int = 0
 
     @property
@@ -86,10 +88,13 @@ def open_pair_log(
     """Open and check the table of a pair log.
 
     Raises:
-        OmnisageError: a column is missing or wrong, or a row names no entity.
+        OmnisageError: a column is missing or wrong, a row names no entity, or a weight names no segment.
     """
     source = _open(connection, f"pairs.{name}", log, base, entities)
-    return _resolve(connection, name, source, log, entities, _times(connection, source, log.time))
+    columns = _times(connection, source, log.time)
+    if log.segment is not None:
+        columns["segment"] = _segments(connection, source, log.segment, log.segment_weights)
+    return _resolve(connection, name, source, log, entities, columns)
 
 
 def _ends(member: config.Relation | config.PairLog) -> dict[str, config.Reference]:
@@ -128,6 +133,26 @@ def _resolve(
 
 def _times(connection: Backend, source: Source, column: str | None) -> dict[str, Column]:
     return {} if column is None else {"time": unix_seconds(connection, source, "time", column)}
+
+
+def _segments(connection: Backend, source: Source, column: str, weights: dict[str, float]) -> Column:
+    """The segment of each row as text."""
+    values = source.column("segment", column)
+    if not (values.type().is_string() or values.type().is_integer() or values.type().is_boolean()):
+        found = f"has type {values.type()} in column '{column}'"
+        raise source.wrong("segment", found, "a segment is a string, an integer or a boolean: convert the column")
+    refuse_nulls(connection, source, "segment", column)
+    segments = values.cast("string")
+    if weights:
+        distinct = source.rows.select(segment=segments).distinct().order_by("segment")
+        found = connection.to_pyarrow(distinct)["segment"].to_pylist()
+        for name in weights:
+            if name not in found:
+                raise OmnisageError(
+                    f"{source.field}.segment_weights: in column '{column}' of {source.file} "
+                    f"{unknown_name('segment', name, found)}"
+                )
+    return segments
 
 
 def _weights(connection: Backend, source: Source, column: str) -> Column:

@@ -1,4 +1,7 @@
-"""Content of entities in four kinds: text, number, category, vector. Row i of every file is entity i."""
+"""Content of entities: text, number, category, vector. Row i of every file is entity i.
+
+Images, and texts with an encoder, are checked here and encoded in `encode.py`.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +16,11 @@ from numpy.typing import NDArray
 from omnisage import _native
 from omnisage.tables.arrays import ArrayWriter, write_array, write_columns
 from omnisage.tables.checks import finite_number, refuse_rows
-from omnisage.tables.config import CategoryFeature, Feature, NumberFeature, TextFeature, VectorFeature
+from omnisage.tables.config import CategoryFeature, Feature, ImageFeature, NumberFeature, TextFeature, VectorFeature
 from omnisage.tables.database import keep, num_rows, stream, write_parquet
 from omnisage.tables.entities import EntityTable
 from omnisage.tables.expressions import Column, Table
+from omnisage.tables.sources import Source
 
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
@@ -28,7 +32,8 @@ class FeatureColumn:
     name: str
     config: Feature
     entity: EntityTable
-    value: Column  # text: string; number: float64; category: list of strings; vector: list of float32; or null
+    # Text: string. Number: float64. Category: list of strings. Vector: list of float32. Image: path or bytes. Or null.
+    value: Column
 
 
 def open_features(connection: Backend, entity: EntityTable) -> list[FeatureColumn]:
@@ -65,13 +70,20 @@ def write_feature(connection: Backend, feature: FeatureColumn, folder: Path, num
             counts = _write_category(connection, feature, folder) | {"own": feature.config.own}
         case VectorFeature():
             counts = _write_vector(connection, feature, folder)
+        case ImageFeature():
+            raise AssertionError("images are written by `encode.py`")
     return {"kind": feature.config.kind, **counts}
 
 
 def _checked(connection: Backend, entity: EntityTable, option: str, feature: Feature) -> Column:
     match feature:
         case TextFeature():
-            return _text(entity, option, feature.columns)
+            text = _text(entity, option, feature.columns)
+            if feature.encoder is None:
+                return _nfc_normalize(text.lower())
+            return _nfc_normalize(text.strip()).nullif(ibis.literal(""))
+        case ImageFeature():
+            return image_column(entity.source, f"{option}.column", feature.column)
         case NumberFeature():
             return finite_number(connection, entity.source, f"{option}.column", feature.column)
         case CategoryFeature():
@@ -81,7 +93,7 @@ def _checked(connection: Backend, entity: EntityTable, option: str, feature: Fea
 
 
 def _text(entity: EntityTable, option: str, columns: list[str]) -> Column:
-    """The columns joined by spaces, lower-cased, in Unicode normal form C; null is empty."""
+    """The columns joined by spaces; null is empty."""
     texts: list[Column] = []
     for name in columns:
         column = entity.source.column(f"{option}.columns", name)
@@ -90,7 +102,20 @@ def _text(entity: EntityTable, option: str, columns: list[str]) -> Column:
             raise entity.source.wrong(f"{option}.columns", found, "text is made of string or integer columns")
         texts.append(column.cast("string").fill_null(""))
     space: Column = ibis.literal(" ")
-    return _nfc_normalize(space.join(texts).lower())
+    return space.join(texts)
+
+
+def image_column(source: Source, option: str, column: str) -> Column:
+    """A column of images: paths, or the bytes of image files.
+
+    Raises:
+        OmnisageError: it is neither.
+    """
+    values = source.column(option, column)
+    if not (values.type().is_string() or values.type().is_binary()):
+        found = f"has type {values.type()} in column '{column}'"
+        raise source.wrong(option, found, "images are paths (strings) or the bytes of image files")
+    return values
 
 
 def _categories(entity: EntityTable, option: str, column: str) -> Column:

@@ -8,7 +8,7 @@ import numpy as np
 from ibis.backends.duckdb import Backend
 
 from omnisage.tables.arrays import write_columns
-from omnisage.tables.config import Split
+from omnisage.tables.config import PairLog, Split
 from omnisage.tables.database import keep
 from omnisage.tables.edges import Edges
 from omnisage.tables.sequences import Events
@@ -31,25 +31,34 @@ def pairs_of_sequence(name: str, sequence: Events, *, window_s: float, split: Sp
 
 
 def training_pairs(connection: Backend, log: Edges) -> Edges:
-    """The pairs of two different entities, kept in the database."""
+    """The pairs of two different entities, with their segment where the log has any, kept in the database."""
     kept = log.without_loops()
-    rows = keep(connection, f"pairs {log.name}", kept.rows.select("source", "target"))
+    columns = ["source", "target", *(["segment"] if kept.has("segment") else [])]
+    rows = keep(connection, f"pairs {log.name}", kept.rows.select(*columns))
     return Edges(log.name, log.source, log.target, rows, log.num_dropped)
 
 
-def write_pairs(connection: Backend, log: Edges, folder: Path, weight: float) -> dict[str, Any]:
+def write_pairs(connection: Backend, log: Edges, folder: Path, config: PairLog) -> dict[str, Any]:
     """Write the pairs of a log, sorted.
 
     Args:
         connection: the database.
         log: the pairs.
         folder: where to.
-        weight: of the log in the loss.
+        config: of the log; its weights go into the counts.
 
     Returns:
         The log's `counts`.
     """
-    ordered = log.rows.order_by("source", "target")
-    num_pairs = write_columns(connection, ordered, folder, {"source": np.uint32, "target": np.uint32})
+    rows, dtypes, segments = log.rows, {"source": np.uint32, "target": np.uint32}, None
+    if log.has("segment"):
+        names = rows.select("segment").distinct()
+        numbered = names.mutate(index=ibis.row_number().over(ibis.window(order_by="segment")).cast("uint32"))
+        numbered = keep(connection, f"segments {log.name}", numbered)
+        found = connection.to_pyarrow(numbered.order_by("index"))["segment"].to_pylist()
+        segments = [{"name": name, "weight": config.segment_weights.get(name, 1.0)} for name in found]
+        rows = rows.inner_join(numbered, "segment").select("source", "target", segment="index")
+        dtypes["segment"] = np.uint32
+    num_pairs = write_columns(connection, rows.order_by(*dtypes), folder, dtypes)
     counts = {"source": log.source, "target": log.target, "pairs": num_pairs, "dropped": log.num_dropped}
-    return {**counts, "weight": weight}
+    return {**counts, "weight": config.weight, "segments": segments}

@@ -13,16 +13,18 @@ from omnisage.artifact import Manifest, Plan, begin, commit
 from omnisage.tables.config import TablesConfig
 from omnisage.tables.database import connect
 from omnisage.tables.edges import Edges, open_pair_log, open_relation
+from omnisage.tables.encode import EncodedFeature, encode_features, write_encoded
 from omnisage.tables.entities import EntityTable, open_entities, write_entities
 from omnisage.tables.features import FeatureColumn, open_features, write_feature
 from omnisage.tables.held_out import HeldOut, add_new_pairs, draw_pairs, write_held_out
 from omnisage.tables.impressions import Shown, open_impressions, write_impressions
+from omnisage.tables.inputs import encodings_folder, hash_inputs
 from omnisage.tables.pairs import pairs_of_sequence, training_pairs, write_pairs
 from omnisage.tables.relations import relation_from_log, training_relation, write_relation
 from omnisage.tables.sequences import Events, open_sequence, write_sequence
 from omnisage.tables.sources import source_files
 
-__all__ = ["run", "source_files"]
+__all__ = ["hash_inputs", "run"]
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,14 @@ def run(config: TablesConfig, plan: Plan, out: Path, *, num_threads: int, base: 
     with connect(out.parent, memory_limit=config.memory_limit, num_threads=num_threads) as connection:
         opened = _open(connection, config, base=base, out=out, seed=plan.seed)
         split = _split(connection, config, opened, plan.seed)
-        counts = _write(
-            connection, config, opened, split, folder=begin(out, plan), seed=plan.seed, num_threads=num_threads
+        columns = [feature for features in opened.features.values() for feature in features]
+        encoded = encode_features(
+            connection, columns, base=base, cache=encodings_folder(out.parent), num_threads=num_threads
         )
-    return commit(out, counts)
+        folder = begin(out, plan)
+        features = _write_features(connection, opened, encoded, folder / "features", num_threads)
+        counts = _write(connection, config, opened, split, folder=folder, seed=plan.seed)
+    return commit(out, counts | {"features": features})
 
 
 def _open(connection: Backend, config: TablesConfig, *, base: Path, out: Path, seed: int) -> _Opened:
@@ -119,23 +125,31 @@ def _split(connection: Backend, config: TablesConfig, opened: _Opened, seed: int
     return _Split(relations, logs, held_out)
 
 
-def _write(
+def _write_features(
     connection: Backend,
-    config: TablesConfig,
     opened: _Opened,
-    split: _Split,
-    *,
+    encoded: dict[tuple[str, str], EncodedFeature],
     folder: Path,
-    seed: int,
     num_threads: int,
+) -> dict[str, dict[str, Any]]:
+    counts: dict[str, dict[str, Any]] = {}
+    for name, features in opened.features.items():
+        counts[name] = {}
+        for feature in features:
+            into = folder / name / feature.name
+            if (name, feature.name) in encoded:
+                written = write_encoded(connection, encoded[name, feature.name], into)
+            else:
+                written = write_feature(connection, feature, into, num_threads)
+            counts[name][feature.name] = written
+    return counts
+
+
+def _write(
+    connection: Backend, config: TablesConfig, opened: _Opened, split: _Split, *, folder: Path, seed: int
 ) -> dict[str, Any]:
-    features: dict[str, dict[str, Any]] = {}
     for name, entity in opened.entities.items():
         write_entities(connection, entity, folder / "entities" / name)
-        features[name] = {
-            feature.name: write_feature(connection, feature, folder / "features" / name / feature.name, num_threads)
-            for feature in opened.features[name]
-        }
     sequences: dict[str, dict[str, Any]] = {}
     for name, events in opened.sequences.items():
         path = folder / "sequences" / name
@@ -146,13 +160,12 @@ def _write(
     return {
         "entities": {name: entity.num_entities for name, entity in opened.entities.items()},
         "retired": {name: entity.num_retired for name, entity in opened.entities.items()},
-        "features": features,
         "relations": {
             name: write_relation(connection, relation, folder / "relations" / name)
             for name, relation in split.relations.items()
         },
         "pairs": {
-            name: write_pairs(connection, log, folder / "pairs" / name, config.pairs[name].weight)
+            name: write_pairs(connection, log, folder / "pairs" / name, config.pairs[name])
             for name, log in split.logs.items()
         },
         "sequences": sequences,
