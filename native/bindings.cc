@@ -28,6 +28,7 @@
 #include "prune.hpp"
 #include "random_walks.hpp"
 #include "sketch.hpp"
+#include "softmax.hpp"
 #include "topk.hpp"
 
 namespace omnisage {
@@ -83,6 +84,29 @@ Owned<float> bind_gather(const AnyArray& rows, const AnyArray& ids, int num_thre
     }
   });
   return out.array;
+}
+
+std::tuple<Owned<float>, Owned<float>, Owned<float>> bind_softmax_loss(
+    const AnyArray& queries, const AnyArray& candidates, const AnyArray& log_q, const AnyArray& columns,
+    const std::optional<std::pair<AnyArray, AnyArray>>& seen, const std::optional<AnyArray>& others, int num_threads) {
+  const SoftmaxInput input{
+      .queries = view<float>(queries, "queries", 2),
+      .candidates = view<float>(candidates, "candidates", 2),
+      .log_q = view<float>(log_q, "log_q"),
+      .columns = view<std::int64_t>(columns, "columns"),
+      .seen_rows = seen ? view<std::int64_t>(seen->first, "seen rows") : std::span<const std::int64_t>{},
+      .seen_columns = seen ? view<std::int64_t>(seen->second, "seen columns") : std::span<const std::int64_t>{},
+      .others = view_or_none<float>(others, "others", columns.size())};
+  require(queries.shape(1) == candidates.shape(1), "queries and candidates must have the same width");
+  require(queries.shape(0) == input.columns.size(), "columns must have an entry for each query");
+  require(candidates.shape(0) == input.log_q.size(), "log_q must have an entry for each candidate");
+  require(input.seen_rows.size() == input.seen_columns.size(), "seen rows and columns must be as many");
+  Output<float> losses(1, columns.size()), queries_gradient(queries.shape(0), queries.shape(1)),
+      candidates_gradient(candidates.shape(0), candidates.shape(1));
+  without_gil(num_threads, [&](const Workers& workers) {
+    softmax_loss(input, {losses.span, queries_gradient.span, candidates_gradient.span}, workers);
+  });
+  return {losses.array, queries_gradient.array, candidates_gradient.array};
 }
 
 using Lists = std::tuple<Owned<std::uint64_t>, Owned<std::uint32_t>, std::optional<Owned<float>>>;
@@ -475,6 +499,8 @@ NB_MODULE(_native, module) {
   using namespace omnisage;
   module.def("ngram_hashes", &bind_ngram_hashes, "data"_a, "offsets"_a, nb::kw_only(), "num_threads"_a = 0);
   module.def("topk", &bind_topk, "scores"_a, "k"_a, nb::kw_only(), "num_threads"_a = 0);
+  module.def("softmax_loss", &bind_softmax_loss, "queries"_a, "candidates"_a, "log_q"_a, "columns"_a,
+             "seen"_a.none() = nb::none(), "others"_a.none() = nb::none(), nb::kw_only(), "num_threads"_a = 0);
   module.def("gather", &bind_gather, "rows"_a, "ids"_a, nb::kw_only(), "num_threads"_a = 0);
   module.def("build_csr", &bind_build_csr, "chunks"_a, nb::kw_only(), "num_rows"_a, "num_columns"_a,
              "row_range"_a.none() = nb::none(), "is_symmetric"_a = false, "num_threads"_a = 0);

@@ -40,6 +40,30 @@ def topk(
         `values` [B, k] float32 and `indices` [B, k] uint32; (-inf, 4294967295) in slots that stay empty.
     """
 
+def softmax_loss(
+    queries: NDArray[np.float32],
+    candidates: NDArray[np.float32],
+    log_q: NDArray[np.float32],
+    columns: NDArray[np.int64],
+    seen: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
+    others: NDArray[np.float32] | None = None,
+    *,
+    num_threads: int = 0,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """The softmax loss of each query over the candidates, and the gradients of their sum, in bounded scratch memory.
+
+    Args:
+        queries: [P, E] float32.
+        candidates: [C, E] float32.
+        log_q: [C] float32, subtracted from every query's product with the candidate.
+        columns: [P] int64, each query's positive among the candidates.
+        seen: rows [M] (not falling) and columns [M] int64: candidates left out of a query's softmax.
+        others: [P] float32, log of the sum of the exponentials of logits that a query has beside the candidates.
+
+    Returns:
+        losses [1, P], gradient of the queries [P, E] and of the candidates [C, E], float32.
+    """
+
 def gather(
     rows: NDArray[np.float32] | NDArray[np.float16], ids: NDArray[np.uint32], *, num_threads: int = 0
 ) -> NDArray[np.float32]:
