@@ -22,6 +22,18 @@ constexpr std::size_t round_up(std::size_t size, std::size_t multiple) {
 [[gnu::always_inline]] inline void load(const float* from, Vector& to) { std::memcpy(&to, from, sizeof(Vector)); }
 [[gnu::always_inline]] inline void store(const Vector& from, float* to) { std::memcpy(to, &from, sizeof(Vector)); }
 
+[[gnu::always_inline]] inline float max_of(const Vector& values) {
+  float best = values[0];
+  for (std::size_t i = 1; i < kLanes; ++i) best = values[i] > best ? values[i] : best;
+  return best;
+}
+
+[[gnu::always_inline]] inline float sum_of(const Vector& values) {
+  float sum = values[0];
+  for (std::size_t i = 1; i < kLanes; ++i) sum += values[i];
+  return sum;
+}
+
 // Calls body(0), ..., body(kCount - 1) with constants, so that arrays of vectors become registers.
 template <std::size_t kCount, typename Body>
 [[gnu::always_inline]] inline void repeat(Body&& body) {
@@ -74,9 +86,10 @@ template <std::size_t kRows, std::size_t kVectors, bool kAdd>
 template <std::size_t kVectors, bool kAdd>
 [[gnu::always_inline]] inline void product_columns(const Product& p, std::size_t num_rows, std::size_t column,
                                                    std::size_t depth) {
-  constexpr std::size_t kRows = 6;  // 6 x 4 vectors of sums leave 8 of 32 registers, 6 x 1 (twice 8) 4 of 16
-  std::size_t row = 0;
-  for (; row + kRows <= num_rows; row += kRows) product_tile<kRows, kVectors, kAdd>(p, row, column, depth);
+  std::size_t row = 0;  // 6 x 4 vectors of sums leave 8 of 32 registers; 6 x 1 (of two halves) leave 4 of 16
+  for (; row + 6 <= num_rows; row += 6) product_tile<6, kVectors, kAdd>(p, row, column, depth);
+  for (; row + 4 <= num_rows; row += 4) product_tile<4, kVectors, kAdd>(p, row, column, depth);
+  for (; row + 2 <= num_rows; row += 2) product_tile<2, kVectors, kAdd>(p, row, column, depth);
   for (; row < num_rows; ++row) product_tile<1, kVectors, kAdd>(p, row, column, depth);
 }
 

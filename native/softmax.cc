@@ -60,18 +60,6 @@ struct Chunk {
   float* candidates_gradient;  // [C, width]
 };
 
-[[gnu::always_inline]] inline float max_of(const Vector& values) {
-  float best = values[0];
-  for (std::size_t i = 1; i < kLanes; ++i) best = values[i] > best ? values[i] : best;
-  return best;
-}
-
-[[gnu::always_inline]] inline float sum_of(const Vector& values) {
-  float sum = values[0];
-  for (std::size_t i = 1; i < kLanes; ++i) sum += values[i];
-  return sum;
-}
-
 // The logits of some queries, seen ones left out; and the positives' where they are in this chunk.
 template <int kVectors>
 [[gnu::always_inline]] inline void fill_logits(const Chunk& c, std::size_t begin, std::size_t end) {

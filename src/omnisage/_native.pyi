@@ -40,6 +40,48 @@ def topk(
         `values` [B, k] float32 and `indices` [B, k] uint32; (-inf, 4294967295) in slots that stay empty.
     """
 
+# tokens [U, D], scores [U, 2H], neighbors [B, K] int64, log_weights [B, K], present [B, K] uint8, own [B, J, D],
+# own_scores [B, J, H], positions [K, D], position_scores [K, H], gates [2, D], factors [B, J+K, H] or None; float32
+_Attention = tuple[
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.int64],
+    NDArray[np.float32],
+    NDArray[np.uint8],
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.float32] | None,
+]
+
+def attend(
+    arrays: _Attention, *, num_threads: int = 0
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Attention of one query over each anchor's own tokens and its neighbors' gated tokens (`native/attention.hpp`).
+
+    Args:
+        arrays: see `_Attention`; D is a multiple of 16, neighbors are below U where present.
+
+    Returns:
+        What each head reads [H * B, D], the sums of the weights [H, B], and the weights, for `attend_backward`.
+    """
+
+def attend_backward(
+    arrays: _Attention,
+    weights: NDArray[np.float32],
+    reads: NDArray[np.float32],
+    totals: NDArray[np.float32],
+    *,
+    num_threads: int = 0,
+) -> list[NDArray[np.float32]]:
+    """The gradients by `attend`'s float arrays, from those by what each head reads [H, B, D] and by the sums [H, B].
+
+    Returns:
+        Of tokens, scores, own, own_scores, positions, position_scores and gates, each as a matrix of its rows.
+    """
+
 def softmax_loss(
     queries: NDArray[np.float32],
     candidates: NDArray[np.float32],
