@@ -22,6 +22,7 @@
 #include "best.hpp"
 #include "components.hpp"
 #include "csr.hpp"
+#include "dropout.hpp"
 #include "forward_push.hpp"
 #include "gather.hpp"
 #include "ids.hpp"
@@ -108,6 +109,42 @@ std::tuple<Owned<float>, Owned<float>, Owned<float>> bind_softmax_loss(
     softmax_loss(input, {losses.span, queries_gradient.span, candidates_gradient.span}, workers);
   });
   return {losses.array, queries_gradient.array, candidates_gradient.array};
+}
+
+using Numbers = std::span<const float>;
+using Bytes = std::span<const std::uint8_t>;
+
+template <typename Kernel>
+Owned<float> bind_dropout(const AnyArray& values, const AnyArray& bytes, unsigned num_dropped, int num_threads,
+                          Kernel&& kernel) {
+  const Numbers numbers = view<float>(values, "values");
+  const Bytes draws = view<std::uint8_t>(bytes, "bytes");
+  require(draws.size() == numbers.size(), "bytes must have an entry for each value");
+  require(num_dropped < 256, "num_dropped is " + std::to_string(num_dropped) + "; it must be below 256");
+  Output<float> out(1, numbers.size());
+  without_gil(num_threads, [&](const Workers& workers) { kernel(numbers, draws, out.span, workers); });
+  return out.array;
+}
+
+Owned<float> bind_plain_dropout(const AnyArray& values, const AnyArray& bytes, unsigned num_dropped, int num_threads) {
+  return bind_dropout(values, bytes, num_dropped, num_threads, [&](Numbers v, Bytes b, auto out, const auto& workers) {
+    dropout(v, b, num_dropped, out, workers);
+  });
+}
+
+Owned<float> bind_gelu_dropout(const AnyArray& values, const AnyArray& bytes, unsigned num_dropped, int num_threads) {
+  return bind_dropout(values, bytes, num_dropped, num_threads, [&](Numbers v, Bytes b, auto out, const auto& workers) {
+    gelu_dropout(v, b, num_dropped, out, workers);
+  });
+}
+
+Owned<float> bind_gelu_dropout_backward(const AnyArray& values, const AnyArray& bytes, unsigned num_dropped,
+                                        const AnyArray& upstream, int num_threads) {
+  const Numbers from = view<float>(upstream, "upstream");
+  require(from.size() == values.size(), "upstream must have an entry for each value");
+  return bind_dropout(values, bytes, num_dropped, num_threads, [&](Numbers v, Bytes b, auto out, const auto& workers) {
+    gelu_dropout_backward(v, b, num_dropped, from, out, workers);
+  });
 }
 
 // tokens, scores, neighbors, log_weights, present, own, own_scores, positions, position_scores, gates, factors
@@ -581,6 +618,12 @@ NB_MODULE(_native, module) {
   module.def("attend", &bind_attend, "arrays"_a, nb::kw_only(), "num_threads"_a = 0);
   module.def("attend_backward", &bind_attend_backward, "arrays"_a, "weights"_a, "reads"_a, "totals"_a, nb::kw_only(),
              "num_threads"_a = 0);
+  module.def("dropout", &bind_plain_dropout, "values"_a, "bytes"_a, "num_dropped"_a, nb::kw_only(),
+             "num_threads"_a = 0);
+  module.def("gelu_dropout", &bind_gelu_dropout, "values"_a, "bytes"_a, "num_dropped"_a, nb::kw_only(),
+             "num_threads"_a = 0);
+  module.def("gelu_dropout_backward", &bind_gelu_dropout_backward, "values"_a, "bytes"_a, "num_dropped"_a, "upstream"_a,
+             nb::kw_only(), "num_threads"_a = 0);
   module.def("softmax_loss", &bind_softmax_loss, "queries"_a, "candidates"_a, "log_q"_a, "columns"_a,
              "seen"_a.none() = nb::none(), "others"_a.none() = nb::none(), nb::kw_only(), "num_threads"_a = 0);
   module.def("gather", &bind_gather, "rows"_a, "ids"_a, nb::kw_only(), "num_threads"_a = 0);

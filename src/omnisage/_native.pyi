@@ -40,6 +40,30 @@ def topk(
         `values` [B, k] float32 and `indices` [B, k] uint32; (-inf, 4294967295) in slots that stay empty.
     """
 
+def dropout(
+    values: NDArray[np.float32], bytes: NDArray[np.uint8], num_dropped: int, *, num_threads: int = 0
+) -> NDArray[np.float32]:
+    """The values [n] whose byte [n] is at least `num_dropped`, times 256 / (256 - num_dropped); 0 for the others.
+
+    Returns:
+        [1, n] float32.
+    """
+
+def gelu_dropout(
+    values: NDArray[np.float32], bytes: NDArray[np.uint8], num_dropped: int, *, num_threads: int = 0
+) -> NDArray[np.float32]:
+    """`dropout` of GELU of the values."""
+
+def gelu_dropout_backward(
+    values: NDArray[np.float32],
+    bytes: NDArray[np.uint8],
+    num_dropped: int,
+    upstream: NDArray[np.float32],
+    *,
+    num_threads: int = 0,
+) -> NDArray[np.float32]:
+    """The gradient [1, n] by the values of `gelu_dropout`, from that by its output [n]."""
+
 # tokens [U, D], scores [U, 2H], neighbors [B, K] int64, log_weights [B, K], present [B, K] uint8, own [B, J, D],
 # own_scores [B, J, H], positions [K, D], position_scores [K, H], gates [2, D], factors [B, J+K, H] or None; float32
 _Attention = tuple[

@@ -1,6 +1,7 @@
 """Entity-entity: an entity finds the entities it is paired with (OmniSage Eq. 2)."""
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from omnisage.model.modules import Modules
 from omnisage.tasks.config import EntityEntityConfig
@@ -22,7 +23,7 @@ class EntityEntity(nn.Module):
         total: Tensor | None = None
         for target, rows in pairs.items():
             loss = sampled_softmax(
-                step.embedded.embeddings[rows.queries_P],
+                functional.embedding(rows.queries_P, step.embedded.embeddings),
                 step.candidates(target),
                 step.log_q[target],
                 rows.columns_P,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
+from torch.nn import functional
 
 from omnisage.batches.batch import StepBatch
 from omnisage.model.embedder import Embedded
@@ -23,7 +24,7 @@ class Step:
 
     def candidates(self, target: str) -> Tensor:
         """Embeddings [C, E] of the candidates of one type."""
-        return self.embedded.embeddings[self.batch.candidates[target].rows_C]
+        return functional.embedding(self.batch.candidates[target].rows_C, self.embedded.embeddings)
 
 
 class Task(Protocol):
