@@ -81,24 +81,41 @@ class _ChunkedSoftmax(torch.autograd.Function):
         seen: Seen | None,
         others_P: Tensor | None,
     ) -> Tensor:
-        is_native = queries_PE.device.type == "cpu" and queries_PE.dtype == torch.float32
-        find = native_losses if is_native else torch_losses
-        losses_P, *gradients = find(queries_PE, candidates_CE, log_q_C, columns_P, seen, others_P)
-        if others_P is not None:
-            positives_P = (queries_PE * candidates_CE[columns_P]).sum(dim=1) - log_q_C[columns_P]
-            gradients.append((others_P - losses_P - positives_P).exp())
-        ctx.save_for_backward(*gradients)
+        losses_P, *gradients = _find_losses(queries_PE, candidates_CE, log_q_C, columns_P, seen, others_P)
+        ctx.save_for_backward(queries_PE, candidates_CE, log_q_C, columns_P, losses_P, others_P)
+        ctx.seen, ctx.gradients = seen, gradients
         return losses_P.mean()
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        queries_gradient_PE, candidates_gradient_CE, *others_gradient = ctx.saved_tensors
-        factor = upstream[0] / len(queries_gradient_PE)
-        others_P = factor * others_gradient[0] if others_gradient else None
-        return factor * queries_gradient_PE, factor * candidates_gradient_CE, None, None, None, others_P
+        queries_PE, candidates_CE, log_q_C, columns_P, losses_P, others_P = ctx.saved_tensors
+        # They are scaled in place and handed on, since a second copy for 2^20 candidates would be most of the memory.
+        gradients, ctx.gradients = ctx.gradients, None
+        if gradients is None:  # a second backward of a graph that was retained
+            gradients = _find_losses(queries_PE, candidates_CE, log_q_C, columns_P, ctx.seen, others_P)[1:]
+        factor = upstream[0] / len(losses_P)
+        queries_gradient_PE, candidates_gradient_CE = (gradient.mul_(factor) for gradient in gradients)
+        others_gradient_P = None
+        if others_P is not None:
+            positives_P = (queries_PE * candidates_CE[columns_P]).sum(dim=1) - log_q_C[columns_P]
+            others_gradient_P = factor * (others_P - losses_P - positives_P).exp()
+        return queries_gradient_PE, candidates_gradient_CE, None, None, None, others_gradient_P
 
 
 Losses = tuple[Tensor, Tensor, Tensor]  # losses [P], gradients of their sum by queries [P, E] and candidates [C, E]
+
+
+def _find_losses(
+    queries_PE: Tensor,
+    candidates_CE: Tensor,
+    log_q_C: Tensor,
+    columns_P: Tensor,
+    seen: Seen | None,
+    others_P: Tensor | None,
+) -> Losses:
+    is_native = queries_PE.device.type == "cpu" and queries_PE.dtype == candidates_CE.dtype == torch.float32
+    find = native_losses if is_native else torch_losses
+    return find(queries_PE, candidates_CE, log_q_C, columns_P, seen, others_P)
 
 
 def native_losses(
