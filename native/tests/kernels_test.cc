@@ -23,6 +23,7 @@
 #include "residuals.hpp"
 #include "select.hpp"
 #include "sketch.hpp"
+#include "softmax.hpp"
 #include "topk.hpp"
 #include "typed_graph.hpp"
 
@@ -349,6 +350,29 @@ void test_ngrams_and_sketch() {
   for (const std::uint64_t estimate : estimates) expect(estimate >= 2, "sketch");
 }
 
+std::vector<float> random_floats(std::size_t count, unsigned seed) {
+  std::mt19937 random(seed);
+  std::vector<float> values(count);
+  for (auto& value : values) value = static_cast<float>(random() % 2001) / 1000.0f - 1.0f;
+  return values;
+}
+
+void test_softmax() {
+  constexpr std::size_t kQueries = 150, kWidth = 20;
+  for (const std::size_t num_candidates : {std::size_t{99}, kMaxOnePass + 1}) {
+    const auto queries = random_floats(kQueries * kWidth, 1), candidates = random_floats(num_candidates * kWidth, 2);
+    const std::vector<float> log_q(num_candidates, 0.5f);
+    const std::vector<std::int64_t> columns(kQueries, 7), seen_rows{0, 0, 149}, seen_columns{1, 2, 98};
+    const SoftmaxInput input{queries, candidates, log_q, columns, seen_rows, seen_columns, {}};
+    const auto run = [&](const Workers& workers) {
+      std::vector<float> losses(kQueries), of_queries(queries.size()), of_candidates(candidates.size());
+      softmax_loss(input, {losses, of_queries, of_candidates}, workers);
+      return std::vector{losses, of_queries, of_candidates};
+    };
+    expect(run(kOne) == run(kFour), "softmax_loss does not depend on threads");
+  }
+}
+
 }  // namespace
 }  // namespace omnisage
 
@@ -366,5 +390,6 @@ int main() {
   omnisage::test_random_walks();
   omnisage::test_rows();
   omnisage::test_ngrams_and_sketch();
+  omnisage::test_softmax();
   std::puts("all kernels passed");
 }

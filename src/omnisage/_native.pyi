@@ -40,6 +40,96 @@ def topk(
         `values` [B, k] float32 and `indices` [B, k] uint32; (-inf, 4294967295) in slots that stay empty.
     """
 
+def dropout(
+    values: NDArray[np.float32], bytes: NDArray[np.uint8], num_dropped: int, *, num_threads: int = 0
+) -> NDArray[np.float32]:
+    """The values [n] whose byte [n] is at least `num_dropped`, times 256 / (256 - num_dropped); 0 for the others.
+
+    Returns:
+        [1, n] float32.
+    """
+
+def gelu_dropout(
+    values: NDArray[np.float32], bytes: NDArray[np.uint8], num_dropped: int, *, num_threads: int = 0
+) -> NDArray[np.float32]:
+    """`dropout` of GELU of the values."""
+
+def gelu_dropout_backward(
+    values: NDArray[np.float32],
+    bytes: NDArray[np.uint8],
+    num_dropped: int,
+    upstream: NDArray[np.float32],
+    *,
+    num_threads: int = 0,
+) -> NDArray[np.float32]:
+    """The gradient [1, n] by the values of `gelu_dropout`, from that by its output [n]."""
+
+# tokens [U, D], scores [U, 2H], neighbors [B, K] int64, log_weights [B, K], present [B, K] uint8, own [B, J, D],
+# own_scores [B, J, H], positions [K, D], position_scores [K, H], gates [2, D], factors [B, J+K, H] or None; float32
+_Attention = tuple[
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.int64],
+    NDArray[np.float32],
+    NDArray[np.uint8],
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.float32] | None,
+]
+
+def attend(
+    arrays: _Attention, *, num_threads: int = 0
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Attention of one query over each anchor's own tokens and its neighbors' gated tokens (`native/attention.hpp`).
+
+    Args:
+        arrays: see `_Attention`; D is a multiple of 16, neighbors are below U where present.
+
+    Returns:
+        What each head reads [H * B, D], the sums of the weights [H, B], and the weights, for `attend_backward`.
+    """
+
+def attend_backward(
+    arrays: _Attention,
+    weights: NDArray[np.float32],
+    reads: NDArray[np.float32],
+    totals: NDArray[np.float32],
+    *,
+    num_threads: int = 0,
+) -> list[NDArray[np.float32]]:
+    """The gradients by `attend`'s float arrays, from those by what each head reads [H, B, D] and by the sums [H, B].
+
+    Returns:
+        Of tokens, scores, own, own_scores, positions, position_scores and gates, each as a matrix of its rows.
+    """
+
+def softmax_loss(
+    queries: NDArray[np.float32],
+    candidates: NDArray[np.float32],
+    log_q: NDArray[np.float32],
+    columns: NDArray[np.int64],
+    seen: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
+    others: NDArray[np.float32] | None = None,
+    *,
+    num_threads: int = 0,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """The softmax loss of each query over the candidates, and the gradients of their sum, in bounded scratch memory.
+
+    Args:
+        queries: [P, E] float32.
+        candidates: [C, E] float32.
+        log_q: [C] float32, subtracted from every query's product with the candidate.
+        columns: [P] int64, each query's positive among the candidates.
+        seen: rows [M] (not falling) and columns [M] int64: candidates left out of a query's softmax.
+        others: [P] float32, log of the sum of the exponentials of logits that a query has beside the candidates.
+
+    Returns:
+        losses [1, P], gradient of the queries [P, E] and of the candidates [C, E], float32.
+    """
+
 def gather(
     rows: NDArray[np.float32] | NDArray[np.float16], ids: NDArray[np.uint32], *, num_threads: int = 0
 ) -> NDArray[np.float32]:

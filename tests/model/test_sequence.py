@@ -5,7 +5,8 @@ import torch
 
 from omnisage.batches.description import SequenceDescription
 from omnisage.model.config import ModelConfig
-from omnisage.model.sequence import CausalLayer, Dropout, SequenceModel
+from omnisage.model.dropout import Dropout
+from omnisage.model.sequence import CausalLayer, SequenceModel
 
 
 def make_model(num_actions: int = 3, dropout: float = 0.0) -> SequenceModel:
@@ -118,3 +119,19 @@ def test_dropout_drops_its_share_keeps_the_mean_and_is_off_outside_training() ->
     assert torch.equal(dropout.eval()(ones), ones)
     assert torch.equal(Dropout(0.0)(ones), ones)
     assert torch.isfinite(Dropout(0.999)(ones)).all()  # the config allows all below 1
+
+
+@pytest.mark.parametrize("size", [0, 1, 16, 37, 100_003])
+def test_dropout_by_the_native_kernel_equals_torchs_alone_and_after_gelu(size: int) -> None:
+    dropout, values = Dropout(0.3), 3 * torch.randn(size)
+    upstream = torch.randn(size)
+
+    def run(call, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        values = values.detach().requires_grad_()
+        torch.manual_seed(1)
+        output = call(values)
+        return output.double(), torch.autograd.grad(output, values, upstream.to(values.dtype))[0].double()
+
+    for call in (dropout, dropout.after_gelu):
+        for ours, exact in zip(run(call, values), run(call, values.double()), strict=True):
+            torch.testing.assert_close(ours, exact, rtol=1e-6, atol=1.5e-6)

@@ -85,7 +85,7 @@ def test_gradient_in_double_precision() -> None:
 
     def loss(queries: Tensor, candidates: Tensor, anchors: Tensor, log_scale: Tensor) -> Tensor:
         sums = extra_log_sums(extra, anchors, queries, log_scale.exp())
-        return sampled_softmax(queries, candidates, log_q, columns, log_scale.exp(), extra_P=sums)
+        return sampled_softmax(queries, candidates, log_q, columns, log_scale.exp(), others_P=sums)
 
     shapes = ((4, 3), (5, 3), (6, 3), ())
     given_ = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
@@ -99,7 +99,7 @@ def test_queries_without_any_are_as_they_were_bit_by_bit() -> None:
     none = ExtraNegatives(torch.zeros(5, 2, dtype=torch.int64), torch.zeros(5, 2).bool(), torch.zeros(5))
     without = sampled_softmax(queries, anchors, torch.zeros(4), columns, scale)
     sums = extra_log_sums(none, anchors, queries, scale)
-    masked = sampled_softmax(queries, anchors, torch.zeros(4), columns, scale, extra_P=sums)
+    masked = sampled_softmax(queries, anchors, torch.zeros(4), columns, scale, others_P=sums)
     assert torch.equal(masked, without)
     for found, wanted in zip(
         torch.autograd.grad(masked, (queries, anchors)), torch.autograd.grad(without, (queries, anchors)), strict=True
@@ -115,7 +115,7 @@ def test_a_case_worked_by_hand() -> None:
     extra = ExtraNegatives(torch.tensor([[3, 0]]), torch.tensor([[True, False]]), torch.tensor([0.2]).log())
     sums = extra_log_sums(extra, anchors, queries, scale)
     assert sums.exp().item() == pytest.approx(13.5914, abs=1e-3)
-    loss = sampled_softmax(queries, anchors[:3], log_q, torch.tensor([0]), scale, extra_P=sums)
+    loss = sampled_softmax(queries, anchors[:3], log_q, torch.tensor([0]), scale, others_P=sums)
     assert loss.item() == pytest.approx(-math.log(14.7781 / (18.9134 + 13.5914)), abs=1e-4)
 
 

@@ -5,8 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
+from omnisage._native import softmax_loss
 from omnisage.batches.batch import Candidates, Seen
 from omnisage.tasks import softmax
 from omnisage.tasks.softmax import InverseTemperature, PositiveStream, sampled_softmax
@@ -48,26 +51,92 @@ def test_gradient_of_the_loss_in_double_precision() -> None:
     assert torch.autograd.gradcheck(loss, given)
 
 
-@pytest.mark.parametrize("has_seen", [False, True])
-@pytest.mark.parametrize("chunk", [1, 11, 12, 1000])
-def test_chunks_change_neither_loss_nor_gradients(chunk: int, has_seen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(softmax, "_CHUNK_LOGITS", chunk)
-    torch.manual_seed(chunk)
-    queries, candidates = (torch.randn(n, 3, dtype=torch.float64, requires_grad=True) for n in (7, 4))
-    log_q, columns = torch.randn(4, dtype=torch.float64), torch.randint(4, (7,))
-    scale = torch.tensor(30.0, dtype=torch.float64, requires_grad=True)
-    is_seen = (torch.rand(7, 4) < 0.5).scatter(1, columns[:, None], False) if has_seen else torch.zeros(7, 4).bool()
-    seen = Seen(*is_seen.nonzero(as_tuple=True)) if has_seen else None
-    ours = sampled_softmax(queries, candidates, log_q, columns, scale, seen)
+def dense_loss(queries, candidates, log_q, columns, scale, is_seen, others):
+    """The same loss from all logits at once; `others` is one more logit of each query."""
     logits = (scale * queries @ candidates.T - log_q).masked_fill(is_seen, -torch.inf)
-    dense = torch.nn.functional.cross_entropy(logits, columns)
-    torch.testing.assert_close(ours, dense)
-    for found, expected in zip(
-        torch.autograd.grad(3 * ours, (queries, candidates, scale)),
-        torch.autograd.grad(3 * dense, (queries, candidates, scale)),
-        strict=True,
-    ):
-        torch.testing.assert_close(found, expected)
+    if others is not None:
+        logits = torch.cat([logits, others[:, None]], dim=1)
+    return torch.nn.functional.cross_entropy(logits, columns)
+
+
+def compare_with_dense(
+    sizes: tuple[int, int, int], dtype: torch.dtype, *, seen_share: float, has_others: bool, seed: int = 0
+) -> None:
+    """Loss and gradients of `sampled_softmax` against those of the dense loss, in double precision."""
+    torch.manual_seed(seed)
+    num_queries, num_candidates, width = sizes
+    queries, candidates = ((torch.randn(n, width) / width**0.25).to(dtype).requires_grad_() for n in sizes[:2])
+    log_q, columns = torch.randn(num_candidates).to(dtype), torch.randint(num_candidates, (num_queries,))
+    scale = torch.tensor(3.0, dtype=dtype, requires_grad=True)
+    others = torch.randn(num_queries).to(dtype).requires_grad_() if has_others else None
+    is_seen = (torch.rand(num_queries, num_candidates) < seen_share).scatter(1, columns[:, None], False)
+    seen = Seen(*is_seen.nonzero(as_tuple=True)) if seen_share else None
+    inputs = [queries, candidates, scale, *([] if others is None else [others])]
+    ours = sampled_softmax(queries, candidates, log_q, columns, scale, seen, others_P=others)
+    found = torch.autograd.grad(3 * ours, inputs)
+    exact = [x.detach().double().requires_grad_() for x in inputs]
+    dense = dense_loss(exact[0], exact[1], log_q.double(), columns, exact[2], is_seen, exact[3] if has_others else None)
+    tolerance = {"rtol": 1e-9, "atol": 1e-9} if dtype == torch.float64 else {"rtol": 1e-4, "atol": 2e-6}
+    torch.testing.assert_close(ours.double(), dense, **tolerance)
+    for ours_of, dense_of in zip(found, torch.autograd.grad(3 * dense, exact), strict=True):
+        torch.testing.assert_close(ours_of.double(), dense_of, **tolerance)
+
+
+@pytest.mark.parametrize("has_others", [False, True])
+@pytest.mark.parametrize("seen_share", [0.0, 0.5])
+@pytest.mark.parametrize("chunk", [3, 11, 40, 64, 1000])
+def test_chunks_change_neither_loss_nor_gradients(
+    chunk: int, seen_share: float, has_others: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(softmax, "_CHUNK_LOGITS", chunk)
+    monkeypatch.setattr(softmax, "_MIN_ROWS", 3)
+    compare_with_dense((7, 13, 3), torch.float64, seen_share=seen_share, has_others=has_others)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.tuples(st.integers(1, 140), st.integers(1, 140), st.integers(1, 90)),
+    seen_share=st.sampled_from([0.0, 0.3, 1.0]),
+    has_others=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+def test_the_native_loss_equals_the_dense_one_in_values_and_gradients(
+    sizes: tuple[int, int, int], seen_share: float, has_others: bool, seed: int
+) -> None:
+    compare_with_dense(sizes, torch.float32, seen_share=seen_share, has_others=has_others, seed=seed)
+
+
+@pytest.mark.parametrize("num_candidates", [2**14, 2**14 + 1, 20_000])
+def test_so_many_candidates_that_logits_are_computed_twice_change_nothing(num_candidates: int) -> None:
+    compare_with_dense((65, num_candidates, 16), torch.float32, seen_share=0.1, has_others=True)
+
+
+@pytest.mark.parametrize("num_candidates", [100, 20_000])
+def test_the_loss_has_the_same_bytes_for_any_number_of_threads(num_candidates: int) -> None:
+    torch.manual_seed(0)
+    queries, candidates = torch.randn(500, 20), torch.randn(num_candidates, 20)
+    given = (queries.numpy(), candidates.numpy(), np.zeros(num_candidates, np.float32), np.arange(500) % 100)
+    one, three = (softmax_loss(*given, num_threads=n) for n in (1, 3))
+    assert all(np.array_equal(a, b) for a, b in zip(one, three, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_number_that_is_none_makes_the_loss_none(dtype: torch.dtype) -> None:
+    queries, candidates = torch.ones(3, 4, dtype=dtype), torch.ones(5, 4, dtype=dtype)
+    queries[1, 2] = torch.nan
+    loss = sampled_softmax(queries, candidates, torch.zeros(5, dtype=dtype), torch.tensor([0, 1, 2]), torch.tensor(1.0))
+    assert torch.isnan(loss)
+
+
+def test_the_native_loss_refuses_what_is_out_of_range() -> None:
+    queries, candidates, log_q = np.ones((2, 3), np.float32), np.ones((4, 3), np.float32), np.zeros(4, np.float32)
+    with pytest.raises(IndexError, match=r"columns\[1\] is 4; it must be in 0 \.\. 4 - 1"):
+        softmax_loss(queries, candidates, log_q, np.array([0, 4]))
+    rows, columns = np.array([1, 0]), np.array([0, 0])
+    with pytest.raises(ValueError, match="rows must not fall"):
+        softmax_loss(queries, candidates, log_q, columns, (rows, columns))
+    with pytest.raises(ValueError, match="must have the same width"):
+        softmax_loss(queries, candidates[:, :2].copy(), log_q, columns)
 
 
 def test_the_inverse_temperature_begins_at_ten_and_ends_at_a_hundred() -> None:

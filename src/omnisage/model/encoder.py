@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from omnisage.model.attention import AttentionInput, attend
 from omnisage.model.config import ModelConfig
 from omnisage.model.modules import Projection
 
@@ -88,40 +89,32 @@ class EntityEncoder(nn.Module):
         layer = self.layers.layers[0]
         assert isinstance(layer, nn.TransformerEncoderLayer)
         attention = layer.self_attn
-        num_heads, num_own = attention.num_heads, 1 + self.num_features
-        own_positions, slot_positions = self.positions[:num_own], self.positions[num_own:]
-        own_BFD = own_BFD + own_positions[1:]
+        own_positions, slot_positions = self.positions[: 1 + self.num_features], self.positions[1 + self.num_features :]
         cls_D = self.cls + own_positions[0]
 
         # The key bias adds the same to every score of a head, so it cancels in the softmax.
         readers_HD = _score_vectors(attention, cls_D)
-        gated_readers_2HD = torch.cat([self.gate_offset * readers_HD, self.gate_slope * readers_HD])
-        scores_U2H = tokens_UD @ gated_readers_2HD.T
-        scores_BK2H = functional.embedding(neighbors_BK, scores_U2H)
-        scores_BKH = (
-            scores_BK2H[..., :num_heads]
-            + log_weights_BK[..., None] * scores_BK2H[..., num_heads:]
-            + slot_positions @ readers_HD.T
-        ).masked_fill(~present_BK[..., None], -torch.inf)
-        own_scores_BFH = own_BFD @ readers_HD.T
-        cls_scores_B1H = (readers_HD @ cls_D).expand(own_BFD.shape[0], 1, -1)
-        scores_BSH = torch.cat([cls_scores_B1H, own_scores_BFH, scores_BKH], dim=1)
-        weights_BSH = functional.dropout(scores_BSH.softmax(dim=1), self.dropout, self.training)
-
-        # Each head reads a weighted sum of tokens; the gate is linear, so it is applied to the sums.
-        own_weights_BHF = weights_BSH[:, 1:num_own].transpose(1, 2)
-        weights_BHK = weights_BSH[:, num_own:].transpose(1, 2)
-        both_B2HK = torch.cat([weights_BHK, weights_BHK * log_weights_BK[:, None]], dim=1)
-        sums_B2HD = both_B2HK @ functional.embedding(neighbors_BK, tokens_UD)
-        read_BHD = (
-            self.gate_offset * sums_B2HD[:, :num_heads]
-            + self.gate_slope * sums_B2HD[:, num_heads:]
-            + weights_BHK @ slot_positions
-            + own_weights_BHF @ own_BFD
-            + weights_BSH[:, 0, :, None] * cls_D
+        gates_2D = torch.stack([self.gate_offset, self.gate_slope])
+        own_BJD = torch.cat([cls_D.expand(len(own_BFD), 1, -1), own_BFD + own_positions[1:]], dim=1)
+        shape_BSH = (len(own_BFD), len(self.positions), attention.num_heads)
+        reads_HBD, totals_HB = attend(
+            AttentionInput(
+                tokens_UD=tokens_UD,
+                scores_UG=tokens_UD @ (gates_2D[:, None] * readers_HD).flatten(0, 1).T,
+                neighbors_BK=neighbors_BK,
+                log_weights_BK=log_weights_BK,
+                present_BK=present_BK,
+                own_BJD=own_BJD,
+                own_scores_BJH=own_BJD @ readers_HD.T,
+                positions_KD=slot_positions,
+                position_scores_KH=slot_positions @ readers_HD.T,
+                gates_2D=gates_2D,
+                factors_BSH=functional.dropout(tokens_UD.new_ones(shape_BSH), self.dropout)
+                if self.training and self.dropout
+                else None,
+            )
         )
-        total_BH = weights_BSH.sum(dim=1)  # 1, but for dropout
-        attended_BD = _project_values(attention, read_BHD, total_BH)
+        attended_BD = _project_values(attention, reads_HBD, totals_HB)
         return _finish_layer(layer, cls_D.expand_as(attended_BD), attended_BD)
 
 
@@ -134,13 +127,13 @@ def _score_vectors(attention: nn.MultiheadAttention, cls_D: Tensor) -> Tensor:
     return torch.einsum("hd,hdD->hD", query_Hd, key_weight_HdD) * attention.head_dim**-0.5
 
 
-def _project_values(attention: nn.MultiheadAttention, read_BHD: Tensor, total_BH: Tensor) -> Tensor:
+def _project_values(attention: nn.MultiheadAttention, reads_HBD: Tensor, totals_HB: Tensor) -> Tensor:
     """Values and output projection of attention, applied to what each head read: [B, D]."""
     dim = attention.embed_dim
     value_weight_HdD = attention.in_proj_weight[2 * dim :].view(attention.num_heads, -1, dim)
-    value_bias_Hd = attention.in_proj_bias[2 * dim :].view(attention.num_heads, -1)
-    heads_BHd = torch.einsum("bhD,hdD->bhd", read_BHD, value_weight_HdD) + total_BH[..., None] * value_bias_Hd
-    return attention.out_proj(heads_BHd.flatten(1))
+    value_bias_H1d = attention.in_proj_bias[2 * dim :].view(attention.num_heads, 1, -1)
+    heads_HBd = reads_HBD @ value_weight_HdD.transpose(1, 2) + totals_HB[..., None] * value_bias_H1d
+    return attention.out_proj(heads_HBd.transpose(0, 1).flatten(1))
 
 
 def _finish_layer(layer: nn.TransformerEncoderLayer, input_BD: Tensor, attended_BD: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch.nn import functional
 from omnisage.batches.description import SequenceDescription
 from omnisage.batches.pauses import NUM_PAUSES
 from omnisage.model.config import ModelConfig
+from omnisage.model.dropout import Dropout
 from omnisage.model.times import TimeFeatures
 
 
@@ -102,24 +103,5 @@ class CausalLayer(nn.Module):
         query_BHLd, key_BHLd, value_BHLd = (x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for x in heads_BLD)
         read_BHLd = functional.scaled_dot_product_attention(query_BHLd, key_BHLd, value_BHLd, is_causal=True)
         tokens_BLD = tokens_BLD + self.dropout(self.out_proj(read_BHLd.transpose(1, 2).flatten(2)))
-        hidden_BLD = functional.gelu(self.linear1(self.norm2(tokens_BLD)))
-        return tokens_BLD + self.dropout(self.linear2(self.dropout(hidden_BLD)))
-
-
-class Dropout(nn.Module):
-    """Dropout with a probability in steps of 1/256, from one random byte per number.
-
-    `torch.nn.Dropout` draws one number after the other on a CPU, at a cost of as much as the layer's products.
-    """
-
-    def __init__(self, probability: float):
-        super().__init__()
-        self.num_dropped = min(round(256 * probability), 255)  # of 256; not all, or nothing could keep the mean
-
-    def forward(self, values: Tensor) -> Tensor:
-        """The same shape; in training some values are 0, the others larger, so that the mean stays."""
-        if not self.training or self.num_dropped == 0:
-            return values
-        words = torch.empty(-(-values.numel() // 8), dtype=torch.int64, device=values.device).random_(-(2**63), None)
-        kept = words.view(torch.uint8)[: values.numel()].view(values.shape) >= self.num_dropped
-        return values * kept * (256 / (256 - self.num_dropped))
+        hidden_BLD = self.dropout.after_gelu(self.linear1(self.norm2(tokens_BLD)))
+        return tokens_BLD + self.dropout(self.linear2(hidden_BLD))

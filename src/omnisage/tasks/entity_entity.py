@@ -1,6 +1,7 @@
 """Entity-entity: an entity finds the entities it is paired with (OmniSage Eq. 2)."""
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from omnisage.model.modules import Modules
 from omnisage.tasks.config import EntityEntityConfig
@@ -21,14 +22,15 @@ class EntityEntity(nn.Module):
         num_pairs = sum(len(rows.columns_P) for rows in pairs.values())
         total: Tensor | None = None
         for target, rows in pairs.items():
-            queries_PE, scale = step.embedded.embeddings[rows.queries_P], self.scales[target]()
+            queries_PE = functional.embedding(rows.queries_P, step.embedded.embeddings)
+            scale = self.scales[target]()
             loss = sampled_softmax(
                 queries_PE,
                 step.candidates(target),
                 step.log_q[target],
                 rows.columns_P,
                 scale,
-                extra_P=step.extra_log_sums(rows.hard, queries_PE, scale),
+                others_P=step.extra_log_sums(rows.hard, queries_PE, scale),
             )
             loss = loss * (len(rows.columns_P) / num_pairs)
             total = loss if total is None else total + loss

@@ -64,7 +64,9 @@ class EntityFeature(nn.Module):
         for owner, groups in step.batch.features.items():
             owners_P = torch.cat([rows.owners_P for rows in groups])
             for feature in self.encoders[owner]:
-                queries_PE = self.encode(owner, feature, step.embedded.vectors[owner][feature][owners_P])
+                queries_PE = self.encode(
+                    owner, feature, functional.embedding(owners_P, step.embedded.vectors[owner][feature])
+                )
                 of_groups = queries_PE.split([len(rows.owners_P) for rows in groups])
                 for rows, group_PE in zip(groups, of_groups, strict=True):
                     found.append(

@@ -4,6 +4,7 @@ Shapes: P positives (one query each), C candidates, E width of embeddings.
 """
 
 import math
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from omnisage._native import sketch_estimate, sketch_update
+from omnisage._native import sketch_estimate, sketch_update, softmax_loss
 from omnisage.batches.batch import Candidates, Seen
 
 _SKETCH_DEPTH, _MAX_SKETCH_WIDTH = 4, 1 << 22
 _MAX_LOG_SCALE = math.log(100.0)
 _CHUNK_LOGITS = 1 << 18  # logits at a time: 1 MiB of float32, a core's share of cache
+_DEVICE_CHUNK_LOGITS = 1 << 24  # on a GPU, which is slow at little work
+_MIN_ROWS = 16  # of a chunk: with fewer the products are slower than computing the logits twice
 
 
 class InverseTemperature(nn.Module):
@@ -37,7 +40,8 @@ def sampled_softmax(
     columns_P: Tensor,
     scale: Tensor,
     seen: Seen | None = None,
-    extra_P: Tensor | None = None,
+    *,
+    others_P: Tensor | None = None,
 ) -> Tensor:
     """The mean of -log softmax(scale * q.v - log Q(v)) at each query's positive.
 
@@ -49,7 +53,7 @@ def sampled_softmax(
         columns_P: each query's positive among the candidates, int64.
         scale: inverse temperature, scalar.
         seen: candidates that are left out of some queries' softmax.
-        extra_P: log of the sum of what else stands below the line of each query's softmax, float
+        others_P: log of the sum of the exponentials of what a query is scored against beside the candidates, float
             (`tasks/extra_negatives.py`); gradients go through it.
 
     Returns:
@@ -57,14 +61,15 @@ def sampled_softmax(
     """
     if len(columns_P) == 0:
         return queries_PE.sum() * 0.0
-    return _ChunkedSoftmax.apply(scale * queries_PE, candidates_CE, log_q_C, columns_P, seen, extra_P)
+    return _ChunkedSoftmax.apply(scale * queries_PE, candidates_CE, log_q_C, columns_P, seen, others_P)
 
 
 class _ChunkedSoftmax(torch.autograd.Function):
-    """The loss and, in the same pass, its gradients, a chunk of rows at a time (OmniSage Algorithm 1).
+    """The mean loss and, in the same pass, its gradients, a chunk of logits at a time (OmniSage Algorithm 1).
 
-    The P x C logits never exist: memory is that of the inputs and of one chunk, whatever P and C, and a chunk stays in
-    the cache from the product to the gradients.
+    The P x C logits never exist: memory is that of the inputs and of one chunk, whatever P and C. Where a few rows of
+    logits are no more than a chunk, each logit is computed once and stays in the cache from the product to the
+    gradients; where not, it is computed once for the sums and once more for the gradients.
     """
 
     @staticmethod
@@ -75,52 +80,118 @@ class _ChunkedSoftmax(torch.autograd.Function):
         log_q_C: Tensor,
         columns_P: Tensor,
         seen: Seen | None,
-        extra_P: Tensor | None,
+        others_P: Tensor | None,
     ) -> Tensor:
-        num_rows = max(1, _CHUNK_LOGITS // len(candidates_CE))
-        loss = queries_PE.new_zeros(())
-        queries_gradient_PE, candidates_gradient_CE = torch.empty_like(queries_PE), torch.zeros_like(candidates_CE)
-        extra_shares_P = None if extra_P is None else torch.empty_like(extra_P)
-        for begin in range(0, len(queries_PE), num_rows):
-            queries_RE, columns_R1 = queries_PE[begin : begin + num_rows], columns_P[begin : begin + num_rows, None]
-            logits_RC = torch.addmm(-log_q_C, queries_RE, candidates_CE.T)
-            if seen is not None:
-                _leave_out(logits_RC, seen, begin)
-            log_shares_RC = logits_RC.log_softmax(dim=1)
-            if extra_P is not None and extra_shares_P is not None:
-                extra_R1 = extra_P[begin : begin + num_rows, None]
-                extra_shares_P[begin : begin + num_rows] = _take_share(extra_R1, logits_RC, log_shares_RC, columns_R1)
-            loss -= log_shares_RC.gather(1, columns_R1).sum()
-            # By the logits, the gradient is the softmax, minus 1 at the positive.
-            gradient_RC = log_shares_RC.exp_()
-            gradient_RC.scatter_add_(1, columns_R1, gradient_RC.new_full((1, 1), -1.0).expand_as(columns_R1))
-            queries_gradient_PE[begin : begin + num_rows] = gradient_RC @ candidates_CE
-            candidates_gradient_CE.addmm_(gradient_RC.T, queries_RE)
-        # By what else stands in a query's softmax, the gradient is its share.
-        ctx.save_for_backward(queries_gradient_PE, candidates_gradient_CE, extra_shares_P)
-        return loss / len(queries_PE)
+        losses_P, *gradients = _find_losses(queries_PE, candidates_CE, log_q_C, columns_P, seen, others_P)
+        ctx.save_for_backward(queries_PE, candidates_CE, log_q_C, columns_P, losses_P, others_P)
+        ctx.seen, ctx.gradients = seen, gradients
+        return losses_P.mean()
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor, None, None, None, Tensor | None]:
-        queries_gradient_PE, candidates_gradient_CE, extra_shares_P = ctx.saved_tensors
-        factor = upstream[0] / len(queries_gradient_PE)
-        extra_gradient_P = None if extra_shares_P is None else factor * extra_shares_P
-        return factor * queries_gradient_PE, factor * candidates_gradient_CE, None, None, None, extra_gradient_P
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        queries_PE, candidates_CE, log_q_C, columns_P, losses_P, others_P = ctx.saved_tensors
+        # They are scaled in place and handed on, since a second copy for 2^20 candidates would be most of the memory.
+        gradients, ctx.gradients = ctx.gradients, None
+        if gradients is None:  # a second backward of a graph that was retained
+            gradients = _find_losses(queries_PE, candidates_CE, log_q_C, columns_P, ctx.seen, others_P)[1:]
+        factor = upstream[0] / len(losses_P)
+        queries_gradient_PE, candidates_gradient_CE = (gradient.mul_(factor) for gradient in gradients)
+        others_gradient_P = None
+        if others_P is not None:
+            positives_P = (queries_PE * candidates_CE[columns_P]).sum(dim=1) - log_q_C[columns_P]
+            others_gradient_P = factor * (others_P - losses_P - positives_P).exp()
+        return queries_gradient_PE, candidates_gradient_CE, None, None, None, others_gradient_P
 
 
-def _take_share(extra_R1: Tensor, logits_RC: Tensor, log_shares_RC: Tensor, columns_R1: Tensor) -> Tensor:
-    """Take the share [R] of what else stands in each query's softmax from the candidates' log shares, in place."""
-    log_sums_R1 = logits_RC.gather(1, columns_R1) - log_shares_RC.gather(1, columns_R1)
-    log_totals_R1 = torch.logaddexp(log_sums_R1, extra_R1)
-    log_shares_RC += log_sums_R1 - log_totals_R1
-    return (extra_R1 - log_totals_R1).exp().squeeze(1)
+Losses = tuple[Tensor, Tensor, Tensor]  # losses [P], gradients of their sum by queries [P, E] and candidates [C, E]
 
 
-def _leave_out(logits_RC: Tensor, seen: Seen, begin: int) -> None:
-    """Set what the queries `begin ..` of this chunk have seen to -inf."""
-    ends = seen.rows_M.new_tensor([begin, begin + len(logits_RC)])
-    first, last = torch.searchsorted(seen.rows_M, ends).tolist()
-    logits_RC[seen.rows_M[first:last] - begin, seen.columns_M[first:last]] = -torch.inf
+def _find_losses(
+    queries_PE: Tensor,
+    candidates_CE: Tensor,
+    log_q_C: Tensor,
+    columns_P: Tensor,
+    seen: Seen | None,
+    others_P: Tensor | None,
+) -> Losses:
+    is_native = queries_PE.device.type == "cpu" and queries_PE.dtype == candidates_CE.dtype == torch.float32
+    find = native_losses if is_native else torch_losses
+    return find(queries_PE, candidates_CE, log_q_C, columns_P, seen, others_P)
+
+
+def native_losses(
+    queries_PE: Tensor,
+    candidates_CE: Tensor,
+    log_q_C: Tensor,
+    columns_P: Tensor,
+    seen: Seen | None,
+    others_P: Tensor | None,
+) -> Losses:
+    """By the native kernel; float32 on a CPU."""
+    arrays = [x.detach().contiguous().numpy() for x in (queries_PE, candidates_CE, log_q_C, columns_P)]
+    losses, *gradients = softmax_loss(
+        *arrays,
+        None if seen is None else (seen.rows_M.numpy(), seen.columns_M.numpy()),
+        None if others_P is None else others_P.detach().contiguous().numpy(),
+        num_threads=torch.get_num_threads(),
+    )
+    return torch.from_numpy(losses[0]), torch.from_numpy(gradients[0]), torch.from_numpy(gradients[1])
+
+
+def torch_losses(
+    queries_PE: Tensor,
+    candidates_CE: Tensor,
+    log_q_C: Tensor,
+    columns_P: Tensor,
+    seen: Seen | None,
+    others_P: Tensor | None,
+) -> Losses:
+    """The same by torch, for any device and dtype."""
+    num_queries, num_candidates = len(queries_PE), len(candidates_CE)
+    chunk_logits = _CHUNK_LOGITS if queries_PE.device.type == "cpu" else _DEVICE_CHUNK_LOGITS
+    num_columns = num_candidates if num_candidates <= chunk_logits // _MIN_ROWS else chunk_logits // _MIN_ROWS
+    num_rows = max(1, chunk_logits // num_columns)
+    totals_P = queries_PE.new_full((num_queries,), -torch.inf) if others_P is None else others_P.clone()
+    positives_P, queries_gradient_PE = torch.empty_like(totals_P), torch.zeros_like(queries_PE)
+    candidates_gradient_CE = torch.zeros_like(candidates_CE)
+
+    def logits(rows: slice, columns: slice) -> Tensor:
+        logits_RC = torch.addmm(-log_q_C[columns], queries_PE[rows], candidates_CE[columns].T)
+        if seen is not None:
+            _leave_out(logits_RC, seen, rows.start, columns.start)
+        return logits_RC
+
+    is_one_pass = num_columns == num_candidates
+    row_slices, column_slices = _slices(num_queries, num_rows), _slices(num_candidates, num_columns)
+    for rows, columns in () if is_one_pass else product(row_slices, column_slices):
+        totals_P[rows] = torch.logaddexp(totals_P[rows], logits(rows, columns).logsumexp(dim=1))
+    for columns, rows in product(column_slices, row_slices):
+        logits_RC = logits(rows, columns)
+        if is_one_pass:
+            totals_P[rows] = torch.logaddexp(totals_P[rows], logits_RC.logsumexp(dim=1))
+        places_R = columns_P[rows] - columns.start
+        here_R = torch.nonzero((places_R >= 0) & (places_R < logits_RC.shape[1]))[:, 0]
+        positives_P[rows][here_R] = logits_RC[here_R, places_R[here_R]]
+        # By the logits, the gradient is the softmax, minus 1 at the positive.
+        gradient_RC = logits_RC.sub_(totals_P[rows, None]).exp_()
+        gradient_RC[here_R, places_R[here_R]] -= 1
+        queries_gradient_PE[rows].addmm_(gradient_RC, candidates_CE[columns])
+        candidates_gradient_CE[columns].addmm_(gradient_RC.T, queries_PE[rows])
+    return totals_P - positives_P, queries_gradient_PE, candidates_gradient_CE
+
+
+def _slices(size: int, step: int) -> list[slice]:
+    return [slice(begin, min(begin + step, size)) for begin in range(0, size, step)]
+
+
+def _leave_out(logits_RC: Tensor, seen: Seen, first_row: int, first_column: int) -> None:
+    """Set what the queries of this chunk have seen to -inf."""
+    num_rows, num_columns = logits_RC.shape
+    ends = seen.rows_M.new_tensor([first_row, first_row + num_rows])
+    begin, end = torch.searchsorted(seen.rows_M, ends).tolist()
+    rows_M, columns_M = seen.rows_M[begin:end] - first_row, seen.columns_M[begin:end] - first_column
+    is_here_M = (columns_M >= 0) & (columns_M < num_columns)
+    logits_RC[rows_M[is_here_M], columns_M[is_here_M]] = -torch.inf
 
 
 class PositiveStream:

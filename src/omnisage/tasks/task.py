@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
+from torch.nn import functional
 
 from omnisage.batches.batch import ExtraNegatives, StepBatch
 from omnisage.model.embedder import Embedded
@@ -24,7 +25,7 @@ class Step:
 
     def candidates(self, target: str) -> Tensor:
         """Embeddings [C, E] of the candidates of one type."""
-        return self.embedded.embeddings[self.batch.candidates[target].rows_C]
+        return functional.embedding(self.batch.candidates[target].rows_C, self.embedded.embeddings)
 
     def extra_log_sums(self, extra: ExtraNegatives | None, queries_PE: Tensor, scale: Tensor) -> Tensor | None:
         """What extra negatives add below the line of each query's softmax, [P] log; None without any."""

@@ -4,6 +4,7 @@ Gradients flow through the events into the embedders.
 """
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from omnisage.model.modules import Modules
 from omnisage.model.sequence import SequenceModel
@@ -31,14 +32,14 @@ class UserEntity(nn.Module):
         for name, rows in step.batch.sequences.items():
             target = self.entities[name]
             model = self._sequence_models[0][name]
-            events_BLE = step.embedded.embeddings[rows.events_BL]
+            events_BLE = functional.embedding(rows.events_BL, step.embedded.embeddings)
             users_BLE = model(
                 events_BLE, rows.actions_BL, rows.pauses_BL, surfaces_BL=rows.surfaces_BL, times_BL=rows.times_BL
             )
             users_PE = users_BLE.flatten(0, 1)
             candidates_CE, log_q_C = step.candidates(target), step.log_q[target]
             next_scale, future_scale = self.next_scales[name](), self.future_scales[name]()
-            next_PE = users_PE[rows.next_queries_P]
+            next_PE = functional.embedding(rows.next_queries_P, users_PE)
             found[f"{name}_next"] = self.weight * sampled_softmax(
                 next_PE,
                 candidates_CE,
@@ -46,11 +47,11 @@ class UserEntity(nn.Module):
                 rows.next_columns_P,
                 next_scale,
                 rows.next_seen,
-                step.extra_log_sums(rows.next_impressions, next_PE, next_scale),
+                others_P=step.extra_log_sums(rows.next_impressions, next_PE, next_scale),
             )
             if self.future_weight > 0:
                 future = sampled_softmax(
-                    users_PE[rows.future_queries_P],
+                    functional.embedding(rows.future_queries_P, users_PE),
                     candidates_CE,
                     log_q_C,
                     rows.future_columns_P,

@@ -1,0 +1,109 @@
+"""Attention of one constant query over an entity's own tokens and its neighbors: what a collapsed layer reads.
+
+On a CPU in float32 a native kernel (`native/attention.hpp`) reads each neighbor's token where it lies; everywhere else
+torch copies tokens into slots. Both give the same up to rounding (`tests/model/test_attention.py`).
+
+Shapes: B anchors, U unique entities, J own tokens, K neighbor slots, S = J + K tokens, H heads, D width of tokens.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from omnisage import _native
+
+_NATIVE_TYPES = (torch.float32, torch.int64, torch.bool)
+
+
+@dataclass(frozen=True)
+class AttentionInput:
+    """The tokens and their scores.
+
+    The token in a slot is gates[0] * token + log weight * gates[1] * token + position, with products by channel; its
+    score is scores[:H] + log weight * scores[H:] + position score.
+    """
+
+    tokens_UD: Tensor
+    scores_UG: Tensor  # [U, 2H]
+    neighbors_BK: Tensor  # int64, rows of the tokens; any valid row where absent
+    log_weights_BK: Tensor
+    present_BK: Tensor  # bool
+    own_BJD: Tensor
+    own_scores_BJH: Tensor
+    positions_KD: Tensor
+    position_scores_KH: Tensor
+    gates_2D: Tensor
+    factors_BSH: Tensor | None  # what weights are multiplied with: dropout
+
+
+def attend(given: AttentionInput) -> tuple[Tensor, Tensor]:
+    """The softmax of each head's scores over own tokens and present slots, and the sums of tokens weighted by it.
+
+    Returns:
+        [H, B, D], what each head reads, and [H, B], the sums of the weights: 1 without dropout.
+    """
+    tensors = [getattr(given, field.name) for field in fields(given)]
+    is_native = (
+        given.tokens_UD.shape[1] % 16 == 0
+        and not given.log_weights_BK.requires_grad
+        and all(x is None or (x.device.type == "cpu" and x.dtype in _NATIVE_TYPES) for x in tensors)
+    )
+    return _NativeAttention.apply(*tensors) if is_native else attend_by_torch(given)
+
+
+def attend_by_torch(given: AttentionInput) -> tuple[Tensor, Tensor]:
+    """`attend` for any device and dtype, and by all inputs differentiable."""
+    num_heads = given.own_scores_BJH.shape[2]
+    log_weights_BK1 = given.log_weights_BK[..., None]
+    scores_BKG = functional.embedding(given.neighbors_BK, given.scores_UG)
+    scores_BKH = (
+        scores_BKG[..., :num_heads] + log_weights_BK1 * scores_BKG[..., num_heads:] + given.position_scores_KH
+    ).masked_fill(~given.present_BK[..., None], -torch.inf)
+    weights_BSH = torch.cat([given.own_scores_BJH, scores_BKH], dim=1).softmax(dim=1)
+    if given.factors_BSH is not None:
+        weights_BSH = weights_BSH * given.factors_BSH
+    own_BHJ, slots_BHK = weights_BSH.transpose(1, 2).split([given.own_BJD.shape[1], given.neighbors_BK.shape[1]], dim=2)
+    # The gate is linear, so it is applied to the sums.
+    both_BGK = torch.cat([slots_BHK, slots_BHK * given.log_weights_BK[:, None]], dim=1)
+    offset_BHD, slope_BHD = (both_BGK @ functional.embedding(given.neighbors_BK, given.tokens_UD)).chunk(2, dim=1)
+    reads_BHD = (
+        given.gates_2D[0] * offset_BHD
+        + given.gates_2D[1] * slope_BHD
+        + slots_BHK @ given.positions_KD
+        + own_BHJ @ given.own_BJD
+    )
+    return reads_BHD.transpose(0, 1), weights_BSH.sum(dim=1).T
+
+
+class _NativeAttention(torch.autograd.Function):
+    """Saves the weights, and computes tokens in slots anew for the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, *given: Tensor | None) -> tuple[Tensor, Tensor]:
+        arrays = _arrays(given)
+        reads, totals, weights = _native.attend(arrays, num_threads=torch.get_num_threads())
+        ctx.save_for_backward(*given, torch.from_numpy(weights))
+        num_heads, num_anchors = totals.shape
+        return torch.from_numpy(reads).view(num_heads, num_anchors, -1), torch.from_numpy(totals)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        *given, weights = ctx.saved_tensors
+        reads_HBD, totals_HB = (gradient.contiguous().numpy() for gradient in upstream)
+        found = _native.attend_backward(
+            _arrays(given), weights.numpy(), reads_HBD, totals_HB, num_threads=torch.get_num_threads()
+        )
+        tokens, scores, own, own_scores, positions, position_scores, gates = map(torch.from_numpy, found)
+        own, own_scores = own.view_as(given[5]), own_scores.view_as(given[6])
+        return tokens, scores, None, None, None, own, own_scores, positions, position_scores, gates, None
+
+
+def _arrays(given: Any) -> Any:
+    """As NumPy sees them; booleans as bytes."""
+    contiguous = [None if x is None else x.detach().contiguous() for x in given]
+    return tuple(
+        None if x is None else (x.view(torch.uint8) if x.dtype == torch.bool else x).numpy() for x in contiguous
+    )

@@ -1,0 +1,139 @@
+"""The native attention against torch's, in values and gradients, and torch's gradients in double precision."""
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from omnisage._native import attend as native_attend
+from omnisage.model.attention import AttentionInput, attend, attend_by_torch
+
+Sizes = tuple[int, int, int, int, int, int]  # anchors, entities, own tokens, slots, heads, width
+
+
+def make_input(sizes: Sizes, *, share: float = 0.7, has_factors: bool = False) -> AttentionInput:
+    """Random tokens and scores; what is differentiable requires a gradient."""
+    num_anchors, num_entities, num_own, num_slots, num_heads, width = sizes
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(shape).requires_grad_()
+
+    return AttentionInput(
+        tokens_UD=random(num_entities, width),
+        scores_UG=random(num_entities, 2 * num_heads),
+        neighbors_BK=torch.randint(num_entities, (num_anchors, num_slots)),
+        log_weights_BK=torch.rand(num_anchors, num_slots),
+        present_BK=torch.rand(num_anchors, num_slots) < share,
+        own_BJD=random(num_anchors, num_own, width),
+        own_scores_BJH=random(num_anchors, num_own, num_heads),
+        positions_KD=random(num_slots, width),
+        position_scores_KH=random(num_slots, num_heads),
+        gates_2D=random(2, width),
+        factors_BSH=(torch.rand(num_anchors, num_own + num_slots, num_heads) < 0.8) * 1.25 if has_factors else None,
+    )
+
+
+def to_double(made: AttentionInput) -> AttentionInput:
+    """The same numbers in double precision."""
+    changed = {}
+    for field in fields(made):
+        value = getattr(made, field.name)
+        if value is not None and value.dtype == torch.float32:
+            changed[field.name] = value.detach().double().requires_grad_(value.requires_grad)
+    return replace(made, **changed)
+
+
+def values_and_gradients(made: AttentionInput, outputs: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    sources = {f.name: getattr(made, f.name) for f in fields(made)}
+    sources = {name: x for name, x in sources.items() if x is not None and x.requires_grad}
+    torch.manual_seed(0)
+    loss = sum((output * torch.randn(output.shape)).sum() for output in outputs)
+    found = torch.autograd.grad(loss, list(sources.values()))
+    return {"reads": outputs[0], "totals": outputs[1]} | dict(zip(sources, found, strict=True))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.tuples(
+        st.integers(1, 20),
+        st.integers(1, 9),
+        st.integers(1, 4),
+        st.integers(0, 20),
+        st.integers(1, 18),
+        st.sampled_from([16, 48, 64, 80, 144]),
+    ),
+    share=st.sampled_from([0.0, 0.5, 1.0]),
+    has_factors=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+def test_the_native_form_equals_torchs_in_values_and_gradients(
+    sizes: Sizes, share: float, has_factors: bool, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    made = make_input(sizes, share=share, has_factors=has_factors)
+    exact = to_double(made)
+    ours, theirs = (values_and_gradients(x, f(x)) for x, f in ((made, attend), (exact, attend_by_torch)))
+    for name, expected in theirs.items():
+        torch.testing.assert_close(
+            ours[name].double(), expected, rtol=2e-5, atol=1e-4, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+def test_gradients_of_torchs_form_in_double_precision() -> None:
+    torch.manual_seed(0)
+    made = to_double(make_input((2, 3, 2, 3, 2, 4), has_factors=True))
+    names = [f.name for f in fields(made) if (x := getattr(made, f.name)) is not None and x.requires_grad]
+
+    def attend_to(*sources: Tensor) -> tuple[Tensor, Tensor]:
+        return attend(replace(made, **dict(zip(names, sources, strict=True))))
+
+    assert torch.autograd.gradcheck(attend_to, [getattr(made, name) for name in names])
+
+
+def test_any_number_of_threads_gives_the_same_bytes() -> None:
+    torch.manual_seed(0)
+    made = make_input((50, 40, 3, 30, 4, 208), has_factors=True)
+    before, found = torch.get_num_threads(), []
+    try:
+        for num_threads in (1, 2, 3):
+            torch.set_num_threads(num_threads)
+            found.append(values_and_gradients(made, attend(made)))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(other[name], value) for name, value in found[0].items() for other in found[1:])
+
+
+def test_what_the_native_form_cannot_do_is_done_by_torch() -> None:
+    torch.manual_seed(0)
+    narrow = make_input((3, 4, 1, 2, 2, 12))
+    assert attend(narrow)[0].shape == (2, 3, 12)
+    weighted = make_input((3, 4, 1, 2, 2, 16), share=1.0)
+    weighted.log_weights_BK.requires_grad_()
+    assert torch.autograd.grad(attend(weighted)[0].sum(), weighted.log_weights_BK)[0].abs().sum() > 0
+
+
+@pytest.mark.parametrize(("row", "present"), [(4, True), (-1, True), (4, False)])
+def test_a_neighbor_that_is_none_is_refused_where_it_is_present(row: int, present: bool) -> None:
+    torch.manual_seed(0)
+    made = make_input((3, 4, 1, 2, 2, 16), share=float(present))
+    made.neighbors_BK[2, 1] = row
+    if not present:
+        attend(made)
+        return
+    with pytest.raises(IndexError, match=rf"neighbors\[2, 1\] is {row}, but tokens has 4 rows"):
+        attend(made)
+
+
+def test_wrong_shapes_are_refused_by_name() -> None:
+    made = make_input((3, 4, 1, 2, 2, 16))
+    arrays = [getattr(made, f.name) for f in fields(made)]
+    arrays = [
+        None if x is None else x.detach().numpy().astype(x.numpy().dtype if not x.requires_grad else "f4")
+        for x in arrays
+    ]
+    arrays[4] = arrays[4].astype("uint8")
+    with pytest.raises(ValueError, match="gates has 16 entries; it must have 32"):
+        native_attend((*arrays[:9], arrays[9][:1].copy(), None))
