@@ -63,9 +63,10 @@ def test_loss_and_gradients_are_those_of_a_loop(
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(softmax, "_CHUNK_LOGITS", chunk)
+        patch.setattr(softmax, "_MIN_ROWS", 1)
         sums = extra_log_sums(extra, anchors, queries, scale)
         seen = Seen(*is_seen.nonzero(as_tuple=True))
-        ours = sampled_softmax(queries, anchors[rows], log_q, columns, scale, seen, sums)
+        ours = sampled_softmax(queries, anchors[rows], log_q, columns, scale, seen, others_P=sums)
     expected = one_by_one(queries, anchors, anchors[rows], log_q, columns, scale, is_seen, extra)
     torch.testing.assert_close(ours, expected)
     for found, wanted in zip(
