@@ -11,6 +11,7 @@ from omnisage.batches.batch import Bags
 from omnisage.batches.description import FeatureDescription, TypeDescription
 from omnisage.model.config import ModelConfig
 from omnisage.model.features import Categories, FeatureEncoder, HashedText
+from omnisage.model.modules import Projection
 
 
 def bags(lists: list[list[int]]) -> Bags:
@@ -101,3 +102,19 @@ def test_tokens_are_projections_of_each_features_vector() -> None:
     torch.testing.assert_close(own[0, 1], encoder.own["image"](vectors["image"][2]))
     both = encoder.neighbor(torch.cat([vectors["title"][1], vectors["image"][1]]))
     torch.testing.assert_close(encoder.neighbor_tokens(vectors)[1], both)
+
+
+@pytest.mark.parametrize("learned", [[], [0], [0, 2], [1], [0, 1, 2, 3]])
+def test_a_projection_of_parts_is_that_of_all_of_them_in_values_and_gradients(learned: list[int]) -> None:
+    torch.manual_seed(0)
+    projection = Projection(21, 6).double()
+    parts = [
+        torch.randn(5, width, dtype=torch.float64, requires_grad=i in learned) for i, width in enumerate([3, 12, 1, 5])
+    ]
+    sources = [*projection.parameters(), *(part for part in parts if part.requires_grad)]
+    outputs = projection.of_parts(parts), projection(torch.cat(parts, dim=1))
+    torch.testing.assert_close(*outputs)
+    weights = torch.randn(5, 6, dtype=torch.float64)
+    ours, theirs = (torch.autograd.grad((output * weights).sum(), sources) for output in outputs)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)

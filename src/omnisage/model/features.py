@@ -96,7 +96,7 @@ class FeatureEncoder(nn.Module):
 
     def neighbor_tokens(self, vectors: dict[str, Tensor]) -> Tensor:
         """The tokens [U, D] that stand for these entities where they are neighbors."""
-        return self.neighbor(torch.cat([vectors[name] for name in self.widths], dim=1))
+        return self.neighbor.of_parts([vectors[name] for name in self.widths])
 
 
 def _lookup(feature: FeatureDescription, config: ModelConfig) -> tuple[nn.Module, int]:

@@ -3,7 +3,9 @@
 from collections.abc import ItemsView, Mapping, ValuesView
 from typing import Generic, TypeVar, cast
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -35,9 +37,34 @@ class Projection(nn.Module):
         super().__init__()
         self.linear = nn.Linear(width_in, width_out)
         self.mlp = nn.Sequential(
-            nn.Linear(width_in, 2 * width_out), nn.ReLU(), nn.Dropout(dropout), nn.Linear(2 * width_out, width_out)
+            nn.Linear(width_in, 2 * width_out),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Linear(2 * width_out, width_out),
         )
 
     def forward(self, inputs: Tensor) -> Tensor:
         """[..., width_in] to [..., width_out]."""
         return self.linear(inputs) + self.mlp(inputs)
+
+    def of_parts(self, parts: list[Tensor]) -> Tensor:
+        """`self(torch.cat(parts, dim=1))`; the gradient by parts that need none, such as images, is not computed.
+
+        Args:
+            parts: [U, width] each, which together have the width that comes in.
+        """
+        widths = [part.shape[1] for part in parts]
+        learned = [i for i, part in enumerate(parts) if part.requires_grad]
+        fixed = [i for i, part in enumerate(parts) if not part.requires_grad]
+        if not learned or sum(widths[i] for i in fixed) < sum(widths[i] for i in learned):
+            return self(torch.cat(parts, dim=1))
+        fixed_UV, learned_UV = (torch.cat([parts[i] for i in group], dim=1) for group in (fixed, learned))
+
+        def apply(linear: nn.Linear) -> Tensor:
+            columns = linear.weight.split(widths, dim=1)
+            by_fixed, by_learned = (torch.cat([columns[i] for i in group], dim=1) for group in (fixed, learned))
+            return torch.addmm(functional.linear(fixed_UV, by_fixed, linear.bias), learned_UV, by_learned.T)
+
+        first = self.mlp[0]
+        assert isinstance(first, nn.Linear)
+        return apply(self.linear) + self.mlp[1:](apply(first))

@@ -262,17 +262,19 @@ def _open_feature(folder: Path, counts: dict[str, Any], num_entities: int) -> Fe
 
 
 def _open_sequence(folder: Path, counts: dict[str, Any]) -> TablesSequence:
-    labels = [label for label in ("actions", "surfaces") if counts[label] > 0]
+    # Artifacts from before there were surfaces and impressions have counts of neither.
+    num_surfaces, shown = counts.get("surfaces", 0), counts.get("impressions")
+    labels = [label for label, number in (("actions", counts["actions"]), ("surfaces", num_surfaces)) if number]
     parts = {part: _open_part(folder / part, counts[part], labels) for part in ("train", "validation", "test", "all")}
     impressions = None
-    if counts["impressions"] is not None:
-        shape = (counts["impressions"]["shown"],)
+    if shown is not None:
+        shape = (shown["shown"],)
         impressions = TablesImpressions(
             users=open_array(folder / "train" / "impressions" / "users.npy", np.uint32, shape),
             entities=open_array(folder / "train" / "impressions" / "entities.npy", np.uint32, shape),
             times=open_array(folder / "train" / "impressions" / "times.npy", np.int64, shape),
         )
-    return TablesSequence(counts["entity"], counts["users"], counts["actions"], counts["surfaces"], parts, impressions)
+    return TablesSequence(counts["entity"], counts["users"], counts["actions"], num_surfaces, parts, impressions)
 
 
 def _open_part(folder: Path, counts: dict[str, Any], labels: list[str]) -> SequencePart:
