@@ -2,17 +2,19 @@
 
 import uuid
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from omnisage.errors import OmnisageError
 from omnisage.graph import Graph, build_graph
-from omnisage.graph.ids import IdEncoder
+from omnisage.graph.id_encoder import IdEncoder, IdMemory, KnownIds
+from omnisage.graph.id_files import read_ids
 
 IDS = st.lists(st.one_of(st.integers(-9, 9), st.integers(-(2**63), 2**63 - 1)), max_size=30)
 
@@ -25,21 +27,29 @@ def external(graph: Graph, entity_type: str) -> list:
     return graph.ids(entity_type).external.to_pylist()
 
 
-@given(st.lists(st.lists(IDS, max_size=4), max_size=4), st.booleans())
-def test_numbers_are_those_of_sorted_sets_appended_build_by_build(builds: list[list[list[int]]], text: bool) -> None:
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(st.lists(IDS, max_size=4), max_size=4), st.booleans(), st.sampled_from([0, 700, 10**6]))
+def test_numbers_are_those_of_sorted_sets_appended_build_by_build(
+    tmp_path: Path, builds: list[list[list[int]]], text: bool, num_bytes: int
+) -> None:
+    """With memory for all ids, for some, and for none, so that all go to disk."""
     expected: list = []
     known = None
-    for chunks in builds:
-        encoder = IdEncoder("item", known, num_threads=1)
-        columns = [pa.array([str(i) for i in ids]) if text else np.array(ids, np.int64) for ids in chunks]
+    for number, chunks in enumerate(builds):
+        path = tmp_path / f"{number}.parquet"
+        spill = tmp_path / "spill"
+        encoder = IdEncoder("item", known, IdMemory(num_bytes), spill, num_threads=1)
+        columns = [pa.array([str(i) for i in ids], pa.string()) if text else np.array(ids, np.int64) for ids in chunks]
         provisional = [encoder.add(column, "here") for column in columns]
         given = [column.to_pylist() if text else column.tolist() for column in columns]
         expected += sorted({i for ids in given for i in ids} - set(expected))
-        known, ranks = encoder.finish()
-        assert known.to_pylist() == expected
+        numbering = encoder.finish(path)
+        assert read_ids(path).to_pylist() == expected
+        assert numbering.count == len(expected)
         for ids, numbers in zip(given, provisional, strict=True):
-            assert [expected[rank] for rank in ranks[numbers]] == ids
-        known = known if expected else None
+            assert [expected[number] for number in numbering.dense(numbers)] == ids
+        known = KnownIds(path, len(expected)) if expected else None
+        rmtree(spill, ignore_errors=True)
 
 
 def test_ids_keep_their_numbers_new_ones_are_appended_and_removed_ones_retired(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from omnisage.artifact import Manifest, read_manifest
 from omnisage.errors import OmnisageError
 from omnisage.graph.checksums import check_counts, verify_files
-from omnisage.graph.ids import Ids, read_ids
+from omnisage.graph.id_files import read_ids
+from omnisage.graph.ids import Ids
 from omnisage.graph.neighborhoods import NO_NEIGHBOR, Neighborhoods
 from omnisage.graph.overlay import NewEdges, add_edges, grow, grow_degree
 from omnisage.graph.random_walks import RandomWalks
