@@ -10,6 +10,7 @@
 #include "bindings.hpp"
 #include "components.hpp"
 #include "forward_push.hpp"
+#include "in_lists.hpp"
 #include "random_walks.hpp"
 
 namespace omnisage {
@@ -55,15 +56,27 @@ class BoundGraph {
     std::call_once(alias_made_, [&] { alias_.emplace(*graph_, workers); });
     return *alias_;
   }
-  const Components& components() const {
-    std::call_once(components_made_, [&] { components_.emplace(*graph_); });
+  const InLists& in_lists(const Workers& workers) const {
+    std::call_once(in_lists_made_, [&] { in_lists_.emplace(*graph_, workers); });
+    return *in_lists_;
+  }
+  const Components& components(const Workers& workers) const {
+    std::call_once(components_made_, [&] { components_.emplace(*graph_, in_lists(workers), workers); });
     return *components_;
+  }
+
+  // A rule that counts what is left, if asked to.
+  PushRule completed(PushRule rule, bool complete, std::uint32_t exact_degree, const Workers& workers) const {
+    if (!complete) return rule;
+    return {rule.restart, rule.eps, &components(workers), &in_lists(workers), exact_degree};
   }
 
  private:
   std::optional<TypedGraph> graph_;
   mutable std::once_flag alias_made_;
   mutable std::optional<AliasTables> alias_;
+  mutable std::once_flag in_lists_made_;
+  mutable std::optional<InLists> in_lists_;
   mutable std::once_flag components_made_;
   mutable std::optional<Components> components_;
 };
@@ -125,13 +138,13 @@ struct PushArrays {
 
 Pushed bind_forward_push(const BoundGraph& graph, std::size_t source_type, const AnyArray& sources,
                          const std::vector<std::size_t>& take, double restart, double eps, bool complete,
-                         int num_threads) {
-  PushRule rule = graph.to_rule(source_type, restart, eps);
+                         std::uint32_t exact_degree, int num_threads) {
+  const PushRule rule = graph.to_rule(source_type, restart, eps);
   const auto ids = view<std::uint32_t>(sources, "sources");
   PushArrays arrays(ids.size(), num_slots(*graph, take), take.size());
   without_gil(num_threads, [&](const Workers& workers) {
-    if (complete) rule.components = &graph.components();
-    forward_push(*graph, source_type, ids, rule, take, arrays.output(), workers);
+    const PushRule completed = graph.completed(rule, complete, exact_degree, workers);
+    forward_push(*graph, source_type, ids, completed, take, arrays.output(), workers);
   });
   return arrays.release();
 }
@@ -163,14 +176,15 @@ Newcomer to_newcomer(const TypedGraph& graph, const std::vector<NewEdges>& edges
 }
 
 Pushed bind_push_newcomer(const BoundGraph& graph, const std::vector<NewEdges>& edges,
-                          const std::vector<std::size_t>& take, double restart, double eps, bool complete) {
-  PushRule rule = graph.to_rule(0, restart, eps);
+                          const std::vector<std::size_t>& take, double restart, double eps, bool complete,
+                          std::uint32_t exact_degree) {
+  const PushRule rule = graph.to_rule(0, restart, eps);
   const std::size_t width = num_slots(*graph, take);
   const Newcomer newcomer = to_newcomer(*graph, edges);
   PushArrays arrays(1, width, take.size());
-  without_gil(1, [&](const Workers&) {
-    if (complete) rule.components = &graph.components();
-    push_newcomer(*graph, newcomer, rule, take, arrays.output());
+  without_gil(1, [&](const Workers& workers) {
+    const PushRule completed = graph.completed(rule, complete, exact_degree, workers);
+    push_newcomer(*graph, newcomer, completed, take, arrays.output());
   });
   return arrays.release();
 }
@@ -238,9 +252,9 @@ void define_graph(nb::module_& module) {
            "adjacencies"_a, nb::kw_only(), "num_threads"_a = 0)
       .def("lists", &bind_lists)
       .def("forward_push", &bind_forward_push, "source_type"_a, "sources"_a, "take"_a, nb::kw_only(), "restart"_a,
-           "eps"_a, "complete"_a = false, "num_threads"_a = 0)
+           "eps"_a, "complete"_a = false, "exact_degree"_a = 0, "num_threads"_a = 0)
       .def("push_newcomer", &bind_push_newcomer, "edges"_a, "take"_a, nb::kw_only(), "restart"_a, "eps"_a,
-           "complete"_a = false)
+           "complete"_a = false, "exact_degree"_a = 0)
       .def("random_walks", &bind_random_walks, "source_type"_a, "sources"_a, nb::kw_only(), "shape"_a, "restart"_a,
            "seed"_a, "num_threads"_a = 0)
       .def("most_visited", &bind_most_visited, "source_type"_a, "sources"_a, "take"_a, nb::kw_only(), "shape"_a,

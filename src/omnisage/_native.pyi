@@ -219,6 +219,7 @@ class TypedGraph:
         restart: float,
         eps: float,
         complete: bool = False,
+        exact_degree: int = 0,
         num_threads: int = 0,
     ) -> _Pushed:
         """The nearest entities of each source by random walk with restart (OmniSage §3.1.1).
@@ -226,7 +227,8 @@ class TypedGraph:
         Args:
             sources: [S] uint32 ids of source_type.
             take: how many entities of each type to keep; K is their sum.
-            complete: count the residual that is left, as spread over the component in proportion to weight.
+            complete: count the residual that is left, as spread over the component like walks that go on for long.
+            exact_degree: with `complete`, candidates in at most so many lists get the first step of it exactly.
 
         Returns:
             `ids` [S, K] uint32 (4294967295 in an empty slot), types in order, falling proximity within a type;
@@ -242,6 +244,7 @@ class TypedGraph:
         restart: float,
         eps: float,
         complete: bool = False,
+        exact_degree: int = 0,
     ) -> _Pushed:
         """The same of one entity that the graph does not have, S = 1, as if it had it and its edges.
 

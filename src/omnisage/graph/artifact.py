@@ -114,6 +114,7 @@ class Graph:
         eps: float = 1e-4,
         budget: float | None = None,
         complete: bool = False,
+        exact_degree: int = 0,
         num_threads: int = 0,
     ) -> Walk:
         """Walks over some relations (none named: all), for many calls of `Walk.neighborhoods`.
@@ -127,7 +128,15 @@ class Graph:
             raise OmnisageError(f"budget is {budget}; it must be above 1")
         chosen = known_relations(self.relations, list(self.relations) if relations is None else relations)
         eps = eps if budget is None else 1 / budget
-        return Walk(self.num_entities, chosen, restart=restart, eps=eps, complete=complete, num_threads=num_threads)
+        return Walk(
+            self.num_entities,
+            chosen,
+            restart=restart,
+            eps=eps,
+            complete=complete,
+            exact_degree=exact_degree,
+            num_threads=num_threads,
+        )
 
     def neighborhoods(
         self,
