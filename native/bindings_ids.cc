@@ -83,16 +83,16 @@ class BoundStringIds : public BoundIds<StringKeys> {
 
 Owned<std::uint8_t> bind_deal_integers(const AnyArray& keys, int num_threads) {
   const auto values = view<std::uint64_t>(keys, "keys");
-  std::vector<std::uint8_t> parts(values.size());
-  without_gil(num_threads, [&](const Workers& workers) { deal_keys<IntegerKeys>(values, parts, workers); });
-  return to_numpy(std::move(parts));
+  std::vector<std::uint8_t> buckets(values.size());
+  without_gil(num_threads, [&](const Workers& workers) { deal_keys<IntegerKeys>(values, buckets, workers); });
+  return to_numpy(std::move(buckets));
 }
 
 Owned<std::uint8_t> bind_deal_strings(const AnyArray& data, const AnyArray& offsets, int num_threads) {
   const StringKeys::Batch strings = view_strings(data, offsets);
-  std::vector<std::uint8_t> parts(StringKeys::size(strings));
-  without_gil(num_threads, [&](const Workers& workers) { deal_keys<StringKeys>(strings, parts, workers); });
-  return to_numpy(std::move(parts));
+  std::vector<std::uint8_t> buckets(StringKeys::size(strings));
+  without_gil(num_threads, [&](const Workers& workers) { deal_keys<StringKeys>(strings, buckets, workers); });
+  return to_numpy(std::move(buckets));
 }
 
 Owned<std::uint32_t> bind_sort_strings(const AnyArray& data, const AnyArray& offsets) {

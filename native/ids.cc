@@ -139,11 +139,11 @@ Keys IdTable<Keys>::release() {
 }
 
 template <typename Keys>
-void deal_keys(const typename Keys::Batch& batch, std::span<std::uint8_t> parts, const Workers& workers) {
-  parallel_for(parts.size(), kKeysPerChunk, workers, [&](std::size_t, std::size_t begin, std::size_t end) {
+void deal_keys(const typename Keys::Batch& batch, std::span<std::uint8_t> buckets, const Workers& workers) {
+  parallel_for(buckets.size(), kKeysPerChunk, workers, [&](std::size_t, std::size_t begin, std::size_t end) {
     // Hashed again: the table takes its places from the same hash.
     for (std::size_t i = begin; i < end; ++i) {
-      parts[i] = static_cast<std::uint8_t>(splitmix64(Keys::hash(Keys::at(batch, i))) >> 56);
+      buckets[i] = static_cast<std::uint8_t>(splitmix64(Keys::hash(Keys::at(batch, i))) >> 56);
     }
   });
 }

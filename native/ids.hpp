@@ -145,10 +145,10 @@ class IdTable {
   bool is_full_ = false;
 };
 
-// Deals keys out to 256 parts, about equally many distinct ones to each, a key always to the same. O(keys), in
+// Deals keys out to 256 buckets, about equally many distinct ones to each, a key always to the same. O(keys), in
 // parallel.
 template <typename Keys>
-void deal_keys(const typename Keys::Batch& batch, std::span<std::uint8_t> parts, const Workers& workers);
+void deal_keys(const typename Keys::Batch& batch, std::span<std::uint8_t> buckets, const Workers& workers);
 
 extern template class IdTable<IntegerKeys>;
 extern template class IdTable<StringKeys>;

@@ -150,7 +150,7 @@ class StringIds:
     def release(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]: ...
 
 def deal_integers(keys: NDArray[np.uint64], *, num_threads: int = 0) -> NDArray[np.uint8]:
-    """[n] which of 256 parts each key goes to: about equally many distinct ones to each, a key always to the same."""
+    """[n] which of 256 buckets each key goes to: about equally many distinct ones to each, a key always to the same."""
 
 def deal_strings(data: NDArray[np.uint8], offsets: NDArray[np.int64], *, num_threads: int = 0) -> NDArray[np.uint8]:
     """The same for strings."""

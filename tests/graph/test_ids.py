@@ -74,6 +74,39 @@ def test_a_type_that_no_relation_names_any_more_keeps_its_ids(tmp_path: Path) ->
     }
 
 
+@pytest.mark.parametrize("memory_bytes", [1, 10**9])
+def test_ids_on_disk_keep_their_numbers_too(tmp_path: Path, memory_bytes: int) -> None:
+    """Builds whose ids do not fit into memory leave the same bytes as those whose ids do."""
+    rng = np.random.default_rng(0)
+    for size in (300, 500):
+        ids = [f"item-{i}" for i in rng.permutation(size)]
+        relations = {
+            "contains": ("item", "list", ids, rng.integers(0, 9, size)),
+            "like": ("item", "item", ids, ids[::-1]),
+        }
+        for folder, num_bytes in (("here", memory_bytes), ("ample", 10**9)):
+            build_graph(relations, out=tmp_path / folder, memory_bytes=num_bytes)
+    files = [path.relative_to(tmp_path / "ample") for path in sorted((tmp_path / "ample").rglob("*")) if path.is_file()]
+    assert all((tmp_path / "here" / path).read_bytes() == (tmp_path / "ample" / path).read_bytes() for path in files)
+    assert not list((tmp_path / "here").rglob("spill"))
+    graph = build_graph(
+        {"contains": ("item", "list", ["item-7"], [3])}, out=tmp_path / "here", memory_bytes=memory_bytes
+    )
+    assert graph.manifest.counts["ids"]["item"] == {"known": 500, "new": 0, "retired": 499}
+
+
+@pytest.mark.parametrize("memory_bytes", [1, 10**9])
+def test_an_earlier_graph_whose_ids_do_not_fit_is_refused(tmp_path: Path, memory_bytes: int) -> None:
+    build(tmp_path, ["a", "b"], [10, 20])
+    path = tmp_path / "graph" / "ids" / "item.parquet"
+    for ids, message in (([10], r"has 1 ids, and the graph 2 entities.*delete"), ([10, 10], "one is there twice")):
+        pq.write_table(pa.table({"id": pa.array(ids, pa.int64())}), path)
+        with pytest.raises(OmnisageError, match=message):
+            build_graph(
+                {"contains": ("collection", "item", ["a"], [10])}, out=tmp_path / "graph", memory_bytes=memory_bytes
+            )
+
+
 UUIDS = [uuid.UUID(int=3), uuid.UUID(int=1)]
 
 

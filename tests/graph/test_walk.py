@@ -167,9 +167,7 @@ def test_an_exact_step_without_completion_is_refused(graph: Graph, options: dict
 
 
 def test_an_exact_first_step_is_nearer_to_the_exact_proximity_on_pruned_lists(edges: dict, tmp_path: Path) -> None:
-    graph = build_graph(
-        edges, num_entities=NUM_ENTITIES, out=tmp_path / "pruned", prune=Prune(alpha=0.7, min_degree=2)
-    )
+    graph = build_graph(edges, num_entities=NUM_ENTITIES, out=tmp_path / "pruned", prune=Prune(alpha=0.7, min_degree=2))
     take = {"item": 40, "collection": 30}
     exact, completed, stepped = (
         _dense(graph.walk(eps=eps, **options).neighborhoods("item", np.arange(40), take))

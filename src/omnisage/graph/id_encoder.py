@@ -161,8 +161,8 @@ class IdEncoder:
 
     def _new_shuffle(self) -> Shuffle:
         assert self._kind is not None
-        part_of = partial(deal, num_threads=self._num_threads)
-        return Shuffle(self._spill / "given", self._kind, part_of, self._memory.block_bytes)
+        bucket_of = partial(deal, num_threads=self._num_threads)
+        return Shuffle(self._spill / "given", self._kind, bucket_of, self._memory.block_bytes)
 
 
 def _write_sorted(keys: pa.Array, writer: IdWriter) -> NDArray[np.uint32]:

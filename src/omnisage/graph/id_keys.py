@@ -11,7 +11,7 @@ from omnisage.errors import OmnisageError
 from omnisage.graph.columns import Column, to_arrow
 
 UNKNOWN = np.uint32(0xFFFFFFFF)  # the number of a key that a table does not have
-NUM_PARTS = 256
+NUM_BUCKETS = 256
 
 
 def to_keys(column: Column, what: str) -> pa.Array:
@@ -75,7 +75,7 @@ def sorted_order(keys: pa.Array) -> NDArray[Any]:
 
 
 def deal(keys: pa.Array, num_threads: int) -> NDArray[np.uint8]:
-    """[n] which of the parts a key goes to: about equally many distinct ones to each, a key always to the same."""
+    """[n] which of the buckets a key goes to: about equally many distinct ones to each, a key always to the same."""
     if pa.types.is_integer(keys.type):
         return _native.deal_integers(*native_keys(keys), num_threads=num_threads)
     return _native.deal_strings(*native_keys(keys), num_threads=num_threads)
