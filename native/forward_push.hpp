@@ -25,13 +25,19 @@ struct PushRule {
 
   // If given, the ranking counts where the residual that is left would go. Without it hubs are missed most, for they
   // may be short of eps * degree; and at usual eps most of all probability is left. Walks from where it lies soon are
-  // anywhere in the component, in proportion to total weight, so that v is due about
+  // anywhere in the component, in proportion to the shares of entities in it, so that v is due about
   //
-  //     (1 - restart) * residual left * total weight of v / total weight of the component
+  //     (1 - restart) * residual left * share of v / share of all the component
   //
   // more. That is an estimate, better the less clustered a graph is. In the heaviest component it counts for entities
   // that the push did not reach, too.
   const Components* components = nullptr;
+
+  // If given as well, the first step of the residual is exact for those of the 2 * take best candidates of a type that
+  // are in at most exact_degree lists: they get restart * (1 - restart) * sum over x of r[x] * weight(x, v) / total
+  // weight of x, and the rest of their due, a share 1 - restart of it, as an estimate. O(the lists they are in).
+  const InLists* in_lists = nullptr;
+  std::uint32_t exact_degree = 0;
 };
 
 // Neighborhoods of many sources of one type, in fixed slots [sources, sum of take].

@@ -64,8 +64,10 @@ void IdTable<Keys>::find(const Batch& batch, std::span<std::uint32_t> ids, const
 }
 
 template <typename Keys>
-void IdTable<Keys>::add(const Batch& batch, std::span<std::uint32_t> ids, const Workers& workers) {
+void IdTable<Keys>::add(const Batch& batch, std::span<std::uint32_t> ids, const Workers& workers,
+                        std::size_t max_bytes) {
   find(batch, ids, workers);
+  if (is_full_) return;
   std::vector<std::size_t> unknown;
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] == kUnknown) unknown.push_back(i);
@@ -80,17 +82,32 @@ void IdTable<Keys>::add(const Batch& batch, std::span<std::uint32_t> ids, const 
     const std::size_t at = i - kPrefetched;
     const auto key = Keys::at(batch, unknown[at]);
     const std::size_t place = probe(key, hashes[at]);
-    ids[unknown[at]] = slots_[place].id != kUnknown ? slots_[place].id : static_cast<std::uint32_t>(size());
-    if (slots_[place].id == kUnknown) append(key, hashes[at], place);
+    std::uint32_t id = slots_[place].id;
+    if (id == kUnknown && !is_full_) {
+      is_full_ = !has_room(key, max_bytes);
+      if (!is_full_) id = append(key, hashes[at], place);
+    }
+    ids[unknown[at]] = id;
   }
 }
 
 template <typename Keys>
-void IdTable<Keys>::append(typename Keys::Key key, std::uint64_t hash, std::size_t place) {
+bool IdTable<Keys>::has_room(typename Keys::Key key, std::size_t max_bytes) const {
+  const std::size_t of_slots = is_crowded() ? 2 * slots_.size() * sizeof(Slot) : 0;
+  return num_bytes() + keys_.growth(key) + of_slots <= max_bytes;
+}
+
+template <typename Keys>
+std::uint32_t IdTable<Keys>::append(typename Keys::Key key, std::uint64_t hash, std::size_t place) {
   if (size() == kUnknown) throw std::length_error("more than 4294967295 distinct ids of one entity type");
+  if (is_crowded()) {
+    grow();
+    place = probe(key, hash);
+  }
   keys_.append(key);
-  slots_[place] = {static_cast<std::uint32_t>(size() - 1), to_fingerprint(hash)};
-  if (size() > slots_.size() / 4 * 3) grow();
+  const auto id = static_cast<std::uint32_t>(size() - 1);
+  slots_[place] = {id, to_fingerprint(hash)};
+  return id;
 }
 
 template <typename Keys>
@@ -117,10 +134,23 @@ void IdTable<Keys>::grow() {
 template <typename Keys>
 Keys IdTable<Keys>::release() {
   slots_ = std::vector<Slot>(kMinSlots);
+  is_full_ = false;
   return std::exchange(keys_, Keys());
+}
+
+template <typename Keys>
+void deal_keys(const typename Keys::Batch& batch, std::span<std::uint8_t> buckets, const Workers& workers) {
+  parallel_for(buckets.size(), kKeysPerChunk, workers, [&](std::size_t, std::size_t begin, std::size_t end) {
+    // Hashed again: the table takes its places from the same hash.
+    for (std::size_t i = begin; i < end; ++i) {
+      buckets[i] = static_cast<std::uint8_t>(splitmix64(Keys::hash(Keys::at(batch, i))) >> 56);
+    }
+  });
 }
 
 template class IdTable<IntegerKeys>;
 template class IdTable<StringKeys>;
+template void deal_keys<IntegerKeys>(const IntegerKeys::Batch&, std::span<std::uint8_t>, const Workers&);
+template void deal_keys<StringKeys>(const StringKeys::Batch&, std::span<std::uint8_t>, const Workers&);
 
 }  // namespace omnisage

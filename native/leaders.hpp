@@ -34,6 +34,8 @@ class Leaders {
     floor_ = k == 0 ? std::numeric_limits<float>::infinity() : std::numeric_limits<float>::denorm_min();
   }
 
+  std::size_t capacity() const { return k_; }
+
   // No score below this enters.
   float floor() const { return floor_; }
 

@@ -71,6 +71,34 @@ class Pusher {
     for (const Push& push : pushes()) residuals_.set(push.entity, residuals_.get(push.entity) + push.residual);
   }
 
+  // What is left at the pushed entities, push by push, and putting it back there after add_pushed.
+  void save_left(std::vector<float>& left) const {
+    left.clear();
+    for (const Push& push : pushes()) left.push_back(residuals_.get(push.entity));
+  }
+  void restore_left(const std::vector<float>& left) {
+    for (std::size_t i = 0; i < num_pushes_; ++i) residuals_.set(pushes_[i].entity, left[i]);
+  }
+
+  // What an entity would get if all that is left took one step: the sum over x of r[x] * weight(x, entity) / total
+  // weight of x.
+  double step_to(std::uint32_t entity, const InLists& in_lists) const {
+    const std::span<const std::uint32_t> from = in_lists.entities(entity);
+    const std::span<const float> weights = in_lists.weights(entity);
+    double sum = 0;
+    for (std::size_t i = 0; i < from.size(); ++i) {
+      const std::size_t ahead = std::min(i + kEdgesAhead, from.size() - 1);
+      residuals_.prefetch(from[ahead]);
+      __builtin_prefetch(&graph_.indptr()[from[ahead]]);
+      const double residual = residuals_.get(from[i]);
+      sum += residual * (weights.empty() ? 1.0 : weights[i]) / total_weight(from[i]);
+    }
+    const Newcomer::Edge* const edge = newcomer_ == nullptr ? nullptr : newcomer_->find(entity);
+    if (edge == nullptr) return sum;
+    const auto number = static_cast<std::uint32_t>(graph_.num_entities());
+    return sum + residuals_.get(number) * edge->weight / newcomer_->total_weight();
+  }
+
   // An entity of the graph that is where the source is: itself, or a neighbor of the newcomer.
   std::uint32_t place_of(std::uint32_t source) const {
     return source < graph_.num_entities() ? source : newcomer_->edges.front().entity;
@@ -123,7 +151,7 @@ class Pusher {
       return;
     }
     const Newcomer::Edge* const edge = newcomer_->find(entity);
-    const double share = amount / (graph_.total_weight(entity) + (edge == nullptr ? 0 : edge->weight));
+    const double share = amount / total_weight(entity);
     for (std::uint64_t at = graph_.indptr()[entity]; at < graph_.indptr()[entity + 1]; ++at) {
       add(graph_.indices()[at], kept_above_0(graph_.is_weighted() ? share * graph_.weights()[at] : share));
     }
@@ -185,6 +213,11 @@ class Pusher {
   void make_room(std::size_t num_more) {
     const std::size_t num_needed = num_pushes_ + num_more + 1;
     if (num_needed > pushes_.size()) pushes_.resize(2 * num_needed);
+  }
+
+  double total_weight(std::uint32_t entity) const {
+    const Newcomer::Edge* const edge = newcomer_ == nullptr ? nullptr : newcomer_->find(entity);
+    return graph_.total_weight(entity) + (edge == nullptr ? 0 : edge->weight);
   }
 
   bool has_degree_within(std::uint32_t entity, std::uint32_t limit) const {

@@ -195,6 +195,13 @@ class Ranking {
         counts_(std::min(rule.num_walks * rule.walk_length, graph.num_entities())),
         best_(graph.num_types()) {}
 
+  // How many sources walk together: as many as fill a block, if all that they visit fits.
+  static std::size_t sources_together(const WalkRule& rule) {
+    const std::size_t num_steps = rule.num_walks * rule.walk_length;
+    return std::max<std::size_t>(1, std::min(kLockstep / rule.num_walks, kStepsPerChunk / num_steps));
+  }
+
+  // Walks from one source, and counts its visits.
   void walk(std::uint32_t source, std::uint32_t id) {
     for (std::size_t first = 0; first < rule_.num_walks; first += kLockstep) {
       const std::size_t last = std::min(rule_.num_walks, first + kLockstep);
@@ -203,11 +210,31 @@ class Ranking {
         block_.add(source, pair_hash(rule_.seed, id, static_cast<std::uint32_t>(walk)));
       }
       for (std::size_t step = 1; step <= rule_.walk_length; ++step) {
-        block_.advance(step, [&](std::size_t, std::uint32_t entity) {
-          if (entity != source && entity != kEmpty) counts_.add(entity);
-        });
+        block_.advance(step, [&](std::size_t, std::uint32_t entity) { count_visit(source, entity); });
       }
     }
+  }
+
+  // Walks from several sources, at most sources_together(); count() then counts the visits of one.
+  void walk_together(std::span<const std::uint32_t> sources, std::span<const std::uint32_t> ids) {
+    visited_.resize(sources.size() * rule_.num_walks * rule_.walk_length);
+    block_.clear();
+    for (std::size_t i = 0; i < sources.size(); ++i) {
+      for (std::size_t walk = 0; walk < rule_.num_walks; ++walk) {
+        block_.add(sources[i], pair_hash(rule_.seed, ids[i], static_cast<std::uint32_t>(walk)));
+      }
+    }
+    for (std::size_t step = 0; step < rule_.walk_length; ++step) {
+      block_.advance(step + 1, [&](std::size_t walk, std::uint32_t entity) {
+        visited_[walk * rule_.walk_length + step] = entity;
+      });
+    }
+  }
+
+  void count(std::size_t i, std::uint32_t source) {
+    const std::size_t num_steps = rule_.num_walks * rule_.walk_length;
+    for (const std::uint32_t entity : std::span(visited_).subspan(i * num_steps, num_steps))
+      count_visit(source, entity);
   }
 
   // Fills the slots of one source; returns the share of the visits that they hold.
@@ -234,9 +261,17 @@ class Ranking {
   }
 
  private:
+  void count_visit(std::uint32_t source, std::uint32_t entity) {
+    if (entity == source || entity == kEmpty) return;
+    __builtin_prefetch(&graph_.types()[entity]);  // for fill()
+    __builtin_prefetch(&graph_.externals()[entity]);
+    counts_.add(entity);
+  }
+
   const TypedGraph& graph_;
   const WalkRule& rule_;
   Block block_;
+  std::vector<std::uint32_t> visited_;  // [sources, walks, steps] of walk_together
   VisitCounts counts_;
   std::vector<Best> best_;
 };
@@ -291,12 +326,21 @@ void most_visited(const TypedGraph& graph, const AliasTables& alias, std::size_t
   const std::vector<std::uint32_t> internal = to_internal(graph, source_type, sources);
   const std::size_t width = std::accumulate(take.begin(), take.end(), std::size_t{0});
   const std::size_t steps_per_source = std::max<std::size_t>(1, rule.num_walks * rule.walk_length);
-  const std::size_t sources_per_chunk = std::max<std::size_t>(1, kStepsPerChunk / steps_per_source);
+  const std::size_t together = Ranking::sources_together(rule);
+  const std::size_t sources_per_chunk =
+      std::max<std::size_t>(1, kStepsPerChunk / steps_per_source / together) * together;
   std::vector<std::optional<Ranking>> rankings(workers.count());
   parallel_for(sources.size(), sources_per_chunk, workers, [&](std::size_t thread, std::size_t begin, std::size_t end) {
     if (!rankings[thread]) rankings[thread].emplace(graph, alias, rule);
     for (std::size_t i = begin; i < end; ++i) {
-      rankings[thread]->walk(internal[i], sources[i]);
+      if (together == 1) {
+        rankings[thread]->walk(internal[i], sources[i]);
+      } else {
+        const std::size_t place = (i - begin) % together, count = std::min(together, end - i);
+        if (place == 0)
+          rankings[thread]->walk_together(std::span(internal).subspan(i, count), sources.subspan(i, count));
+        rankings[thread]->count(place, internal[i]);
+      }
       output.mass[i] = rankings[thread]->fill(take, output.ids.data() + i * width, output.weights.data() + i * width,
                                               output.counts.data() + i * take.size());
     }

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
-sources=$(ls ./*.cc | grep -v bindings.cc)
+sources=$(ls ./*.cc | grep -v bindings)
 for sanitizers in address,undefined thread; do
   echo "sanitizers: $sanitizers"
   # shellcheck disable=SC2086  # the sources are several words

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from omnisage.graph import Graph
 
@@ -46,35 +47,23 @@ def _append(indices, next_place, indptr, others, other_offset):  # noqa: ANN001,
             next_place[entity] += 1
 
 
-def exact_proximity(graph: Homogeneous, sources: NDArray[np.int64], *, restart: float) -> NDArray[np.float32]:
-    """[len(sources), N] by power iteration, until no entity can gain 1e-10; undirected graphs only."""
+def step_matrix(graph: Homogeneous) -> csr_array:
+    """[N, N] column u: where one step from u leads; lists must be the same in both directions."""
+    shares = 1 / np.maximum(np.diff(graph.indptr), 1).astype(np.float32)
+    return csr_array((shares[graph.indices], graph.indices, graph.indptr))
+
+
+def exact_proximity(steps: csr_array, sources: NDArray[np.int64], *, restart: float) -> NDArray[np.float32]:
+    """[len(sources), N] by power iteration, until no entity can gain 1e-10."""
     batch = 16  # sources of one batch lie side by side: one cache line per edge
     parts = []
     for first in range(0, len(sources), batch):
         chosen = sources[first : first + batch]
-        waiting = np.zeros((len(graph.indptr) - 1, batch), np.float32)
+        waiting = np.zeros((steps.shape[0], len(chosen)), np.float32)
         waiting[chosen, np.arange(len(chosen))] = 1
-        proximity, after = restart * waiting, np.empty_like(waiting)
+        proximity = restart * waiting
         while waiting.max() > 1e-10:
-            _step(graph.indptr, graph.indices, waiting, after, np.float32(1 - restart))
-            waiting, after = after, waiting
+            waiting = np.float32(1 - restart) * (steps @ waiting)
             proximity += np.float32(restart) * waiting
-        parts.append(proximity[:, : len(chosen)].T)
+        parts.append(proximity.T)
     return np.concatenate(parts)
-
-
-@njit(parallel=True, cache=False)
-def _step(indptr, indices, before, after, factor):  # noqa: ANN001, ANN202 - numba types it
-    """One step of the walk that does not restart: after[v] = factor * sum over neighbors u of before[u] / degree(u)."""
-    num_entities, width = before.shape
-    for entity in prange(num_entities):
-        degree = max(indptr[entity + 1] - indptr[entity], 1)
-        for column in range(width):
-            before[entity, column] *= factor / np.float32(degree)
-    for entity in prange(num_entities):
-        total = np.zeros(width, np.float32)
-        for at in range(indptr[entity], indptr[entity + 1]):
-            other = indices[at]
-            for column in range(width):
-                total[column] += before[other, column]
-        after[entity] = total

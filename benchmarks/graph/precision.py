@@ -1,8 +1,9 @@
-"""How right the neighborhoods of a graph on disk are: precision against exact proximity, with and without completion.
+"""How right the neighborhoods of a graph on disk are: precision against exact proximity, plain and completed.
 
 For a sample of sources the exact proximity of every entity is computed by power iteration, and compared with what
 forward push finds at several eps. Precision is the share of the exact best of a type among the ones found, over the
-types and the sources; where fewer entities than `--take` can be reached, over those. It needs no peers.
+types and the sources; where fewer entities than `--take` can be reached, over those. Completed neighborhoods come with
+and without an exact first step (`exact_degree`). It needs no peers.
 
     omnisage graph examples/movielens/omnisage.yaml
     python benchmarks/graph/precision.py examples/movielens/workspace/graph --type movie --out precision.json
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from homogeneous import exact_proximity
 from machine import machine
 from numpy.typing import NDArray
 from scipy.sparse import bmat, csr_array, diags
@@ -22,6 +24,7 @@ from scipy.sparse import bmat, csr_array, diags
 from omnisage.graph import Graph, Neighborhoods, open_graph, to_scipy
 
 RESTART = 0.15
+WAYS = {"plain": {}, "completed": {"complete": True}, "first step exact": {"complete": True, "exact_degree": 256}}
 
 
 def step_matrix(graph: Graph, types: list[str], relations: list[str]) -> csr_array:
@@ -42,18 +45,7 @@ def step_matrix(graph: Graph, types: list[str], relations: list[str]) -> csr_arr
     return csr_array((diags(np.divide(1, weights, out=np.zeros_like(weights), where=weights > 0)) @ total).T)
 
 
-def exact_proximity(steps: csr_array, sources: NDArray[np.int64]) -> NDArray[np.float64]:
-    """[sources, N] to 1e-10."""
-    waiting = np.zeros((steps.shape[0], len(sources)))
-    waiting[sources, np.arange(len(sources))] = 1
-    proximity = np.zeros_like(waiting)
-    while waiting.max() > 1e-10:
-        proximity += RESTART * waiting
-        waiting = (1 - RESTART) * (steps @ waiting)
-    return proximity.T
-
-
-def precision(near: Neighborhoods, exact: dict[str, NDArray[np.float64]], take: int) -> float:
+def precision(near: Neighborhoods, exact: dict[str, NDArray[np.float32]], take: int) -> float:
     """Mean over the sources and the types."""
     shares = []
     slots = np.array(near.types)
@@ -86,20 +78,22 @@ def main() -> None:
     first, count = offsets[options.type], graph.num_entities[options.type]
     linked = np.flatnonzero(np.diff(steps.T.tocsr().indptr)[first : first + count])
     sources = np.random.default_rng(options.seed).choice(linked, min(options.sources, len(linked)), replace=False)
-    proximity = exact_proximity(steps, first + sources)
+    proximity = exact_proximity(steps, first + sources, restart=RESTART)
     proximity[np.arange(len(sources)), first + sources] = 0
     bounds = pairwise([*offsets.values(), steps.shape[0]])
     exact = {of: proximity[:, begin:end] for of, (begin, end) in zip(types, bounds, strict=True)}
     rows = []
-    print("| eps | precision | completed |\n|---|---|---|")
+    take = dict.fromkeys(graph.reachable_types(options.type, relations), options.take)
+    print(f"| eps | {' | '.join(WAYS)} |\n|---|{'---|' * len(WAYS)}")
     for eps in options.eps:
-        walks = (graph.walk(relations, restart=RESTART, eps=eps, complete=complete) for complete in (False, True))
-        take = dict.fromkeys(graph.reachable_types(options.type, relations), options.take)
-        plain, completed = (precision(w.neighborhoods(options.type, sources, take), exact, options.take) for w in walks)
-        rows.append({"eps": eps, "plain": round(plain, 4), "completed": round(completed, 4)})
-        print(f"| {eps:g} | {plain:.3f} | {completed:.3f} |", flush=True)
+        found = {}
+        for way, settings in WAYS.items():
+            walk = graph.walk(relations, restart=RESTART, eps=eps, **settings)
+            found[way] = round(precision(walk.neighborhoods(options.type, sources, take), exact, options.take), 4)
+        rows.append({"eps": eps, **found})
+        print(f"| {eps:g} | {' | '.join(f'{share:.3f}' for share in found.values())} |", flush=True)
     if options.out:
-        given = {"graph": str(options.graph), "type": options.type, "take": options.take, "relations": relations}
+        given = {"graph": options.graph.name, "type": options.type, "take": options.take, "relations": relations}
         result = {"benchmark": "graph/precision", **machine(), **given, "sources": len(sources), "rows": rows}
         options.out.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from harness import fastest, make_parser, open_or_build, parse
-from homogeneous import Homogeneous, exact_proximity, merge
+from homogeneous import Homogeneous, exact_proximity, merge, step_matrix
 from machine import machine
 from numpy.typing import NDArray
 from peers import Rank, Run, careful_numba, installed, limit_threads, networkit_push, pyg_kernel
@@ -47,11 +47,11 @@ class Program:
 
 
 def ours(
-    graph: Graph, offsets: dict[str, int], eps: float, name: str, num_threads: int = 1, *, complete: bool = False
+    graph: Graph, offsets: dict[str, int], eps: float, name: str, *, num_threads: int = 1, **options: int
 ) -> Program:
     """omnisage through its Python API."""
     started = time.perf_counter()
-    walk = graph.walk(restart=RESTART, eps=eps, num_threads=num_threads, complete=complete)
+    walk = graph.walk(restart=RESTART, eps=eps, num_threads=num_threads, **options)
     prepare_s = time.perf_counter() - started
     first = offsets["item"]
 
@@ -69,8 +69,9 @@ def programs(graph: Graph, merged: Homogeneous, eps: float) -> list[Program]:
     """Ours and the peers that are installed."""
     found = [
         ours(graph, merged.offsets, eps, "omnisage"),
-        ours(graph, merged.offsets, eps, "omnisage, 2 threads", 2),
+        ours(graph, merged.offsets, eps, "omnisage, 2 threads", num_threads=2),
         ours(graph, merged.offsets, eps, "omnisage, completed", complete=True),
+        ours(graph, merged.offsets, eps, "omnisage, completed, first step exact", complete=True, exact_degree=256),
     ]
     found.append(Program("careful numba", eps, *careful_numba(merged, restart=RESTART, eps=eps, take=TAKE)))
     if installed("torch_geometric"):
@@ -99,7 +100,7 @@ def best_of_each_type(ranked: NDArray[np.int64], offsets: dict[str, int]) -> lis
 
 def exact_best(merged: Homogeneous, sources: NDArray[np.int64]) -> list[list[NDArray[np.int64]]]:
     """Of every source the exact best of each type."""
-    proximity = exact_proximity(merged, sources, restart=RESTART)
+    proximity = exact_proximity(step_matrix(merged), sources, restart=RESTART)
     proximity[np.arange(len(sources)), sources] = -1
     ranges = list(pairwise(merged.offsets.values()))
     return [[begin + np.argpartition(-row[begin:end], TAKE)[:TAKE] for begin, end in ranges] for row in proximity]

@@ -17,6 +17,7 @@
 #include "gather.hpp"
 #include "hash.hpp"
 #include "ids.hpp"
+#include "in_lists.hpp"
 #include "ngrams.hpp"
 #include "prune.hpp"
 #include "random_walks.hpp"
@@ -24,6 +25,7 @@
 #include "select.hpp"
 #include "sketch.hpp"
 #include "softmax.hpp"
+#include "strings.hpp"
 #include "topk.hpp"
 #include "typed_graph.hpp"
 
@@ -153,6 +155,14 @@ void test_ids() {
   texts.add({data, offsets}, ids, kFour);
   texts.find({data, offsets}, again, kFour);
   expect(ids == again, "string ids");
+  const std::vector<std::uint32_t> order = sort_strings({data, offsets}, kOne);
+  std::vector<std::uint8_t> parts(order.size()), places(order.size());
+  deal_keys<StringKeys>({data, offsets}, parts, kFour);
+  place_strings({data, offsets}, {data, std::span(offsets).first(1)}, places, kFour);
+  expect(order.size() == ids.size() && places == std::vector<std::uint8_t>(ids.size(), 0), "string order");
+  IdTable<StringKeys> few;
+  few.add({data, offsets}, again, kFour, 100'000);
+  expect(few.size() > 0 && few.num_bytes() <= 100'000 && again.back() == kUnknown, "a full table");
   const StringKeys keys = texts.release();
   expect(keys.size() > 1000 && texts.size() == 0, "keys are released");
   texts.find({data, offsets}, again, kFour);
@@ -217,8 +227,15 @@ void test_forward_push() {
   std::vector<std::uint32_t> counts(sources.size() * 2);
   std::vector<float> mass(sources.size());
   std::vector<std::uint32_t> pushes(sources.size());
-  const Components components(graph);
-  for (const PushRule rule : {PushRule{0.15, 0.1}, {0.15, 1e-3}, {0.15, 0.1, &components}, {0.15, 1e-3, &components}}) {
+  const InLists in_lists(graph, kOne), same(graph, kFour);
+  expect(!in_lists.is_symmetric() && in_lists.degree(5000) == same.degree(5000), "lists entities are in");
+  const Components components(graph, in_lists, kFour);
+  for (const PushRule rule : {PushRule{0.15, 0.1},
+                              {0.15, 1e-3},
+                              {0.15, 0.1, &components},
+                              {0.15, 1e-3, &components},
+                              {0.15, 0.1, &components, &in_lists, 40},
+                              {0.15, 1e-3, &components, &in_lists, 40}}) {
     for (const int run : {0, 1}) {
       ids[run].resize(sources.size() * 8);
       forward_push(graph, 0, sources, rule, take, {ids[run], weights, counts, mass, pushes}, run == 0 ? kOne : kFour);

@@ -1,4 +1,4 @@
-"""The C++ core, bound in `native/bindings.cc`; each kernel's contract and a worked example stand in its header.
+"""The C++ core, bound in `native/bindings*.cc`; each kernel's contract and a worked example stand in its header.
 
 Arrays must be C-contiguous and of exactly the dtype named here: nothing is converted or copied unseen. A wrong
 dtype is a TypeError, a wrong shape or value a ValueError, an id out of range an IndexError. `num_threads` = 0 uses
@@ -202,11 +202,21 @@ class IntegerIds:
     """Numbers distinct 64-bit integers 0, 1, 2, ... in the order in which they are first added."""
 
     def __init__(self) -> None: ...
-    def add(self, keys: NDArray[np.uint64], *, num_threads: int = 0) -> NDArray[np.uint32]:
-        """The number of each key, [n]; new keys get the next ones, in order."""
+    def add(
+        self, keys: NDArray[np.uint64], *, max_bytes: int | None = None, num_threads: int = 0
+    ) -> NDArray[np.uint32]:
+        """The number of each key, [n]; new keys get the next ones, in order.
+
+        Args:
+            max_bytes: of the table. The first new key that would need more, and all new ones after it, now and later,
+                are not added: 4294967295.
+        """
 
     def find(self, keys: NDArray[np.uint64], *, num_threads: int = 0) -> NDArray[np.uint32]:
         """The number of each key, [n]; 4294967295 where there is none."""
+
+    def num_bytes(self) -> int:
+        """What the table takes."""
 
     def release(self) -> NDArray[np.uint64]:
         """The keys by number; nothing is left here."""
@@ -216,12 +226,36 @@ class StringIds:
 
     def __init__(self) -> None: ...
     def add(
-        self, data: NDArray[np.uint8], offsets: NDArray[np.int64], *, num_threads: int = 0
+        self,
+        data: NDArray[np.uint8],
+        offsets: NDArray[np.int64],
+        *,
+        max_bytes: int | None = None,
+        num_threads: int = 0,
     ) -> NDArray[np.uint32]: ...
     def find(
         self, data: NDArray[np.uint8], offsets: NDArray[np.int64], *, num_threads: int = 0
     ) -> NDArray[np.uint32]: ...
+    def num_bytes(self) -> int: ...
     def release(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]: ...
+
+def deal_integers(keys: NDArray[np.uint64], *, num_threads: int = 0) -> NDArray[np.uint8]:
+    """[n] which of 256 buckets each key goes to: about equally many distinct ones to each, a key always to the same."""
+
+def deal_strings(data: NDArray[np.uint8], offsets: NDArray[np.int64], *, num_threads: int = 0) -> NDArray[np.uint8]:
+    """The same for strings."""
+
+def sort_strings(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.uint32]:
+    """[n] the numbers of strings in the order of their bytes, equal ones by number."""
+
+def place_strings(
+    data: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    bounds: tuple[NDArray[np.uint8], NDArray[np.int64]],
+    *,
+    num_threads: int = 0,
+) -> NDArray[np.uint8]:
+    """[n] for each string how many of at most 255 bounds, strings that rise, are not above it."""
 
 def sketch_update(table: NDArray[np.uint64], ids: NDArray[np.uint64], counts: NDArray[np.uint64], *, seed: int) -> None:
     """Count ids in a count-min sketch, in place; sketches of one shape and seed are merged by adding their tables.
@@ -275,6 +309,7 @@ class TypedGraph:
         restart: float,
         eps: float,
         complete: bool = False,
+        exact_degree: int = 0,
         num_threads: int = 0,
     ) -> _Pushed:
         """The nearest entities of each source by random walk with restart (OmniSage §3.1.1).
@@ -282,7 +317,8 @@ class TypedGraph:
         Args:
             sources: [S] uint32 ids of source_type.
             take: how many entities of each type to keep; K is their sum.
-            complete: count the residual that is left, as spread over the component in proportion to weight.
+            complete: count the residual that is left, as spread over the component like walks that go on for long.
+            exact_degree: with `complete`, candidates in at most so many lists get the first step of it exactly.
 
         Returns:
             `ids` [S, K] uint32 (4294967295 in an empty slot), types in order, falling proximity within a type;
@@ -298,6 +334,7 @@ class TypedGraph:
         restart: float,
         eps: float,
         complete: bool = False,
+        exact_degree: int = 0,
     ) -> _Pushed:
         """The same of one entity that the graph does not have, S = 1, as if it had it and its edges.
 

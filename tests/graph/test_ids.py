@@ -2,17 +2,19 @@
 
 import uuid
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from omnisage.errors import OmnisageError
 from omnisage.graph import Graph, build_graph
-from omnisage.graph.ids import IdEncoder
+from omnisage.graph.id_encoder import IdEncoder, IdMemory, KnownIds
+from omnisage.graph.id_files import read_ids
 
 IDS = st.lists(st.one_of(st.integers(-9, 9), st.integers(-(2**63), 2**63 - 1)), max_size=30)
 
@@ -25,21 +27,29 @@ def external(graph: Graph, entity_type: str) -> list:
     return graph.ids(entity_type).external.to_pylist()
 
 
-@given(st.lists(st.lists(IDS, max_size=4), max_size=4), st.booleans())
-def test_numbers_are_those_of_sorted_sets_appended_build_by_build(builds: list[list[list[int]]], text: bool) -> None:
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(st.lists(IDS, max_size=4), max_size=4), st.booleans(), st.sampled_from([0, 700, 10**6]))
+def test_numbers_are_those_of_sorted_sets_appended_build_by_build(
+    tmp_path: Path, builds: list[list[list[int]]], text: bool, num_bytes: int
+) -> None:
+    """With memory for all ids, for some, and for none, so that all go to disk."""
     expected: list = []
     known = None
-    for chunks in builds:
-        encoder = IdEncoder("item", known, num_threads=1)
-        columns = [pa.array([str(i) for i in ids]) if text else np.array(ids, np.int64) for ids in chunks]
+    for number, chunks in enumerate(builds):
+        path = tmp_path / f"{number}.parquet"
+        spill = tmp_path / "spill"
+        encoder = IdEncoder("item", known, IdMemory(num_bytes), spill, num_threads=1)
+        columns = [pa.array([str(i) for i in ids], pa.string()) if text else np.array(ids, np.int64) for ids in chunks]
         provisional = [encoder.add(column, "here") for column in columns]
         given = [column.to_pylist() if text else column.tolist() for column in columns]
         expected += sorted({i for ids in given for i in ids} - set(expected))
-        known, ranks = encoder.finish()
-        assert known.to_pylist() == expected
+        numbering = encoder.finish(path)
+        assert read_ids(path).to_pylist() == expected
+        assert numbering.count == len(expected)
         for ids, numbers in zip(given, provisional, strict=True):
-            assert [expected[rank] for rank in ranks[numbers]] == ids
-        known = known if expected else None
+            assert [expected[number] for number in numbering.dense(numbers)] == ids
+        known = KnownIds(path, len(expected)) if expected else None
+        rmtree(spill, ignore_errors=True)
 
 
 def test_ids_keep_their_numbers_new_ones_are_appended_and_removed_ones_retired(tmp_path: Path) -> None:
@@ -62,6 +72,39 @@ def test_a_type_that_no_relation_names_any_more_keeps_its_ids(tmp_path: Path) ->
         "item": [10, 11],
         "tag": ["x"],
     }
+
+
+@pytest.mark.parametrize("memory_bytes", [1, 10**9])
+def test_ids_on_disk_keep_their_numbers_too(tmp_path: Path, memory_bytes: int) -> None:
+    """Builds whose ids do not fit into memory leave the same bytes as those whose ids do."""
+    rng = np.random.default_rng(0)
+    for size in (300, 500):
+        ids = [f"item-{i}" for i in rng.permutation(size)]
+        relations = {
+            "contains": ("item", "list", ids, rng.integers(0, 9, size)),
+            "like": ("item", "item", ids, ids[::-1]),
+        }
+        for folder, num_bytes in (("here", memory_bytes), ("ample", 10**9)):
+            build_graph(relations, out=tmp_path / folder, memory_bytes=num_bytes)
+    files = [path.relative_to(tmp_path / "ample") for path in sorted((tmp_path / "ample").rglob("*")) if path.is_file()]
+    assert all((tmp_path / "here" / path).read_bytes() == (tmp_path / "ample" / path).read_bytes() for path in files)
+    assert not list((tmp_path / "here").rglob("spill"))
+    graph = build_graph(
+        {"contains": ("item", "list", ["item-7"], [3])}, out=tmp_path / "here", memory_bytes=memory_bytes
+    )
+    assert graph.manifest.counts["ids"]["item"] == {"known": 500, "new": 0, "retired": 499}
+
+
+@pytest.mark.parametrize("memory_bytes", [1, 10**9])
+def test_an_earlier_graph_whose_ids_do_not_fit_is_refused(tmp_path: Path, memory_bytes: int) -> None:
+    build(tmp_path, ["a", "b"], [10, 20])
+    path = tmp_path / "graph" / "ids" / "item.parquet"
+    for ids, message in (([10], r"has 1 ids, and the graph 2 entities.*delete"), ([10, 10], "one is there twice")):
+        pq.write_table(pa.table({"id": pa.array(ids, pa.int64())}), path)
+        with pytest.raises(OmnisageError, match=message):
+            build_graph(
+                {"contains": ("collection", "item", ["a"], [10])}, out=tmp_path / "graph", memory_bytes=memory_bytes
+            )
 
 
 UUIDS = [uuid.UUID(int=3), uuid.UUID(int=1)]

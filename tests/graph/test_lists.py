@@ -104,7 +104,7 @@ def test_a_spool_keeps_what_fits_and_spills_the_rest(tmp_path: Path) -> None:
     for chunk in chunks:
         spool.append("x", chunk)
     assert (tmp_path / "spill" / "x.source_ids").stat().st_size == 2 * 3 * 4
-    spool.relabel("x", np.array([9, 8, 7], np.uint32), np.arange(8, dtype=np.uint32))
+    spool.renumber("x", lambda ids: 9 - ids, lambda ids: ids)
     found = [(c.source_ids.tolist(), c.target_ids.tolist()) for c in spool.chunks("x", is_weighted=False)]
     assert [row for ids, _ in found for row in ids] == [9] * 3 + [8] * 3 + [7] * 3
     assert [row for _, ids in found for row in ids] == [5] * 3 + [6] * 3 + [7] * 3

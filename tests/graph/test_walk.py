@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from omnisage.errors import OmnisageError
-from omnisage.graph import NO_NEIGHBOR, Graph, Neighborhoods, build_graph
+from omnisage.graph import NO_NEIGHBOR, Graph, Neighborhoods, Prune, build_graph
 
 NUM_ENTITIES = {"collection": 30, "item": 40, "tag": 5, "user": 3}
 
@@ -87,9 +87,10 @@ def test_a_budget_is_the_inverse_of_eps(graph: Graph) -> None:
         graph.walk(budget=1)
 
 
+@pytest.mark.parametrize("options", [{}, {"complete": True, "exact_degree": 9}])
 @pytest.mark.parametrize("chosen", [["contains"], ["contains", "similar"]])
 def test_a_new_entity_has_the_neighborhood_of_one_in_the_graph(
-    edges: dict[str, tuple], chosen: list[str], tmp_path: Path
+    edges: dict[str, tuple], chosen: list[str], options: dict, tmp_path: Path
 ) -> None:
     own: dict[str, list[int]] = {"contains": [3, 5, 8], "similar": [0, 7]}
     with_entity = {name: list(edges[name]) for name in chosen}
@@ -104,13 +105,13 @@ def test_a_new_entity_has_the_neighborhood_of_one_in_the_graph(
         out=tmp_path / "whole",
     )
     take = {"item": 20, "collection": 10}
-    near = base.walk(eps=1e-7).neighborhoods_of_new(
+    near = base.walk(eps=1e-7, **options).neighborhoods_of_new(
         "item",
         {name: own[name] for name in chosen},
         take,
         weights={"similar": [2.0, 2.0]} if "similar" in chosen else None,
     )
-    expected = whole.walk(eps=1e-7).neighborhoods("item", [40], take)
+    expected = whole.walk(eps=1e-7, **options).neighborhoods("item", [40], take)
     np.testing.assert_array_equal(near.ids, expected.ids)
     np.testing.assert_allclose(near.weights, expected.weights, rtol=1e-3, atol=1e-6)
     assert near.mass[0] == pytest.approx(expected.mass[0], abs=1e-4)
@@ -151,6 +152,32 @@ def _dense(near: Neighborhoods) -> np.ndarray:
         ids = np.where(near.ids[:, slot] == NO_NEIGHBOR, 40, near.ids[:, slot])
         dense[np.arange(len(ids)), names.index(entity_type), ids] += near.weights[:, slot]
     return dense
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"exact_degree": 8}, "exact_degree is 8 without complete; it refines that: add complete=True"),
+        ({"exact_degree": -1, "complete": True}, "exact_degree is -1; it must be in 0 .. 4294967295"),
+    ],
+)
+def test_an_exact_step_without_completion_is_refused(graph: Graph, options: dict, message: str) -> None:
+    with pytest.raises(OmnisageError, match=message):
+        graph.walk(**options)
+
+
+def test_an_exact_first_step_is_nearer_to_the_exact_proximity_on_pruned_lists(edges: dict, tmp_path: Path) -> None:
+    graph = build_graph(edges, num_entities=NUM_ENTITIES, out=tmp_path / "pruned", prune=Prune(alpha=0.7, min_degree=2))
+    take = {"item": 40, "collection": 30}
+    exact, completed, stepped = (
+        _dense(graph.walk(eps=eps, **options).neighborhoods("item", np.arange(40), take))
+        for eps, options in (
+            (1e-7, {}),
+            (1e-2, {"complete": True}),
+            (1e-2, {"complete": True, "exact_degree": 256}),
+        )
+    )
+    assert np.abs(stepped - exact).sum() < 0.9 * np.abs(completed - exact).sum()
 
 
 def test_relations_without_edges_give_empty_slots(graph: Graph) -> None:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
-from typed_edges import RESTART, TypedEdges, typed_edges
+from typed_edges import RESTART, TypedEdges, native_graph, one_sided_lists, typed_edges
 
 EMPTY = 4294967295
 
@@ -100,6 +100,65 @@ def test_completion_adds_where_the_residual_left_would_go(graph: TypedEdges, eps
     filled = ids[0] != EMPTY
     found[slot_offsets[filled] + ids[0][filled]] = weights[0][filled]
     np.testing.assert_allclose(found, scores, rtol=1e-4, atol=1e-6)
+
+
+@given(one_sided_lists(), st.sampled_from([0.3, 1e-2]), st.integers(0, 5), st.data())
+def test_completion_of_one_sided_lists_steps_along_them(
+    lists: np.ndarray, eps: float, exact_degree: int, data: st.DataObject
+) -> None:
+    """The twin on lists as pruning leaves them: shares after 16 lazy steps, and an exact step to those in few lists."""
+    source = data.draw(st.integers(0, len(lists) - 1), label="source")
+    graph, totals = native_graph(lists), lists.sum(axis=1)
+    reached, *of_reached = graph.push_state(0, source, restart=RESTART, eps=eps)
+    estimates, residuals, scores = np.zeros((3, len(lists)))
+    estimates[reached], residuals[reached], scores[reached] = of_reached
+    steps = np.divide(lists, totals[:, None], out=np.zeros_like(lists), where=totals[:, None] > 0)
+    shares = totals.copy()
+    for _ in range(16):
+        shares = shares * np.where(totals > 0, 0.5, 1) + 0.5 * shares @ steps
+    labels = connected_components(lists, directed=False)[1]
+    shares_of = np.bincount(labels, shares)
+    hypothesis.assume(np.isclose(shares_of, shares_of.max(), rtol=1e-6).sum() == 1)  # which of equal ones is open
+    own = labels == labels[source]
+    gains = own & ((estimates + residuals > 0) | (labels[source] == shares_of.argmax()))
+    left = residuals.sum() if residuals.sum() > 1e-6 and totals[source] > 0 else 0
+    due = (1 - RESTART) * left * shares / max(shares_of[labels[source]], 1e-9)
+    is_exact = np.count_nonzero(lists, axis=0) <= (exact_degree or -1)
+    due = np.where(is_exact & (left > 0), RESTART * (1 - RESTART) * residuals @ steps + (1 - RESTART) * due, due)
+    scores += np.where(gains, due, 0)
+    scores[source] = 0
+
+    ids, weights, *_ = graph.forward_push(
+        0,
+        np.array([source], np.uint32),
+        [len(lists)],
+        restart=RESTART,
+        eps=eps,
+        complete=True,
+        exact_degree=exact_degree,
+    )
+    found = np.zeros(len(lists) + 1)
+    found[np.minimum(ids[0], len(lists))] = weights[0]
+    np.testing.assert_allclose(found[:-1], scores, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("exact_degree", [0, 4])
+def test_completed_weights_are_finite_where_edges_weigh_next_to_nothing(exact_degree: int) -> None:
+    lists = np.zeros((4, 4))
+    lists[0, 1:] = lists[1:, 0] = 1e-42
+    weights = native_graph(lists, is_weighted=True).forward_push(
+        0, np.zeros(1, np.uint32), [3], restart=0.5, eps=0.9, complete=True, exact_degree=exact_degree
+    )[1]
+    assert np.all(weights > 0.01)
+    assert weights.sum() < 1
+
+
+def test_an_exact_step_is_the_same_with_any_threads_dense_or_hashed() -> None:
+    graph, sources = power_law(3000, 20_000).native(), np.arange(300, dtype=np.uint32)
+    settings = {"restart": RESTART, "complete": True, "exact_degree": 64}
+    for eps in (1e-1, 1e-3):  # few slots are hashed
+        found = [graph.forward_push(0, sources, [9, 9], eps=eps, num_threads=n, **settings) for n in (1, 2)]
+        assert all(one.tobytes() == two.tobytes() for one, two in zip(*found, strict=True))
 
 
 @given(typed_edges(), st.data())

@@ -52,6 +52,21 @@ def test_one_and_many_threads_give_the_same_numbers_while_the_table_grows() -> N
     np.testing.assert_array_equal(one, np.argsort(np.argsort(first))[inverse])
 
 
+@pytest.mark.parametrize("max_bytes", [0, 511, 512, 2000, 30_000])
+def test_a_full_table_keeps_what_it_has_and_its_bound(max_bytes: int) -> None:
+    """The keys it has are the first ones; it is full for good, and still finds them."""
+    keys = np.random.default_rng(0).integers(0, 5000, 20_000).astype(np.uint64)
+    texts = [str(key).encode() for key in keys]
+    for ids, columns in ((_native.IntegerIds(), (keys,)), (_native.StringIds(), strings(texts))):
+        found = ids.add(*columns, max_bytes=max_bytes)
+        assert ids.num_bytes() <= max(max_bytes, ids.__class__().num_bytes())
+        held = len(np.unique(found[found != UNKNOWN]))
+        first = list(dict.fromkeys(keys.tolist()))[:held]
+        assert found.tolist() == [dict(zip(first, range(held), strict=True)).get(key, UNKNOWN) for key in keys.tolist()]
+        assert ids.add(*columns).tolist() == found.tolist()
+        assert held > 0 or max_bytes < 2000
+
+
 def test_a_released_table_is_empty() -> None:
     ids = _native.StringIds()
     ids.add(*strings([b"a", b"b"]))

@@ -65,3 +65,20 @@ def typed_edges(draw: st.DrawFn, *, may_be_weighted: bool = True) -> TypedEdges:
         edges = draw(st.lists(st.tuples(*ids, st.sampled_from([0.1, 1.0, 7.0])), max_size=15))
         relations.append((source, target, edges, may_be_weighted and draw(st.booleans())))
     return TypedEdges(num_entities, relations)
+
+
+@st.composite
+def one_sided_lists(draw: st.DrawFn) -> np.ndarray:
+    """[n, n] weights of a list's entries, 0 where there is none: of one type, in no way symmetric."""
+    size = draw(st.integers(1, 7))
+    entry = st.sampled_from(draw(st.sampled_from([[0.0, 1.0], [0.0, 0.0, 0.5, 1.0, 4.0]])))
+    return np.array(draw(st.lists(entry, min_size=size * size, max_size=size * size))).reshape(size, size)
+
+
+def native_graph(lists: np.ndarray, *, is_weighted: bool | None = None) -> _native.TypedGraph:
+    """A graph of one type with exactly these lists."""
+    rows, columns = np.nonzero(lists)
+    indptr = np.searchsorted(rows, np.arange(len(lists) + 1)).astype(np.uint64)
+    is_weighted = bool(np.any((lists != 0) & (lists != 1))) if is_weighted is None else is_weighted
+    weights = lists[rows, columns].astype(np.float32) if is_weighted else None
+    return _native.TypedGraph([len(lists)], [("lists", 0, 0, indptr, columns.astype(np.uint32), weights)])

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from omnisage.artifact import Manifest, read_manifest
 from omnisage.errors import OmnisageError
 from omnisage.graph.checksums import check_counts, verify_files
-from omnisage.graph.ids import Ids, read_ids
+from omnisage.graph.id_files import read_ids
+from omnisage.graph.ids import Ids
 from omnisage.graph.neighborhoods import NO_NEIGHBOR, Neighborhoods
 from omnisage.graph.overlay import NewEdges, add_edges, grow, grow_degree
 from omnisage.graph.random_walks import RandomWalks
@@ -113,6 +114,7 @@ class Graph:
         eps: float = 1e-4,
         budget: float | None = None,
         complete: bool = False,
+        exact_degree: int = 0,
         num_threads: int = 0,
     ) -> Walk:
         """Walks over some relations (none named: all), for many calls of `Walk.neighborhoods`.
@@ -126,7 +128,15 @@ class Graph:
             raise OmnisageError(f"budget is {budget}; it must be above 1")
         chosen = known_relations(self.relations, list(self.relations) if relations is None else relations)
         eps = eps if budget is None else 1 / budget
-        return Walk(self.num_entities, chosen, restart=restart, eps=eps, complete=complete, num_threads=num_threads)
+        return Walk(
+            self.num_entities,
+            chosen,
+            restart=restart,
+            eps=eps,
+            complete=complete,
+            exact_degree=exact_degree,
+            num_threads=num_threads,
+        )
 
     def neighborhoods(
         self,

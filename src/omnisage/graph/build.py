@@ -3,6 +3,7 @@
 Reads edges in chunks within a bound of memory, writes the folder described in docs/formats.md under "graph".
 """
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from omnisage.graph.checksums import seal
 from omnisage.graph.columns import Column, EdgeList, is_weighted, read_chunks
 from omnisage.graph.config import GraphConfig, Prune
 from omnisage.graph.edges import EdgeChunk, Edges
-from omnisage.graph.ids import IdEncoder, write_ids
+from omnisage.graph.id_encoder import IdEncoder, IdMemory, KnownIds
 from omnisage.graph.lists import ListsOptions, directions, write_lists
 from omnisage.graph.spool import Spool, spooled_edges
 from omnisage.graph.walk import to_ids
@@ -49,8 +50,8 @@ def build_graph(
         prune: None keeps every edge.
         seed: chooses which edges pruning keeps.
         num_threads: 0 uses every core.
-        memory_bytes: what edges may take before they go to files beside the result. Ids and degrees come on top:
-            about 20 bytes per entity, and the length of its own id.
+        memory_bytes: what edges, and the tables of the user's own ids, may take before they go to files beside the
+            result. Degrees come on top, 8 bytes per entity, and what is being read.
 
     The files depend on the set of edges, `prune` and `seed`, and on nothing else.
 
@@ -131,24 +132,25 @@ def write_graph(
 
 
 def _write_numbered(
-    folder: Path, spool: Spool, relations: Mapping[str, EdgeList], known: Mapping[str, Any], options: ListsOptions
+    folder: Path, spool: Spool, relations: Mapping[str, EdgeList], known: Mapping[str, KnownIds], options: ListsOptions
 ) -> dict[str, Any]:
     """Number the user's own ids, then write them and the graph."""
     types = sorted({end for values in relations.values() for end in values[:2]} | set(known))
-    encoders = {name: IdEncoder(name, known.get(name), options.num_threads) for name in types}
+    memory, spill = IdMemory(options.memory_bytes), folder / "ids" / "spill"  # lists need theirs later
+    encoders = {
+        name: IdEncoder(name, known.get(name), memory, spill / name, num_threads=options.num_threads) for name in types
+    }
     edges = _spool(spool, relations, lambda entity_type, ids, where: encoders[entity_type].add(ids, where))
-    num_entities: dict[str, int] = {}
-    ranks: dict[str, NDArray[np.uint32]] = {}
-    for entity_type in types:
-        external, ranks[entity_type] = encoders.pop(entity_type).finish()
-        write_ids(folder / "ids" / f"{entity_type}.parquet", external)
-        num_entities[entity_type] = len(external)
+    numberings = {name: encoders.pop(name).finish(folder / "ids" / f"{name}.parquet") for name in types}
     for name, of_relation in edges.items():
-        spool.relabel(name, ranks[of_relation.source], ranks[of_relation.target])
+        spool.renumber(name, numberings[of_relation.source].dense, numberings[of_relation.target].dense)
+    num_entities = {name: numbering.count for name, numbering in numberings.items()}
+    del numberings
+    shutil.rmtree(spill, ignore_errors=True)
     counts = write_graph(folder, edges, num_entities, _with_unused_memory(options, spool))
     counts["ids"] = {}
     for entity_type, count in num_entities.items():
-        num_known = len(known.get(entity_type, ()))
+        num_known = known[entity_type].count if entity_type in known else 0
         degrees = np.load(folder / "degree" / f"{entity_type}.npy", mmap_mode="r")
         retired = int(np.count_nonzero(degrees[:num_known] == 0))
         counts["ids"][entity_type] = {"known": num_known, "new": count - num_known, "retired": retired}
@@ -197,12 +199,13 @@ def _check_relation(name: str, values: EdgeList, num_entities: Mapping[str, int]
             raise OmnisageError(f"relation '{name}': {message}; name it in num_entities")
 
 
-def _known_ids(out: Path) -> dict[str, Any]:
+def _known_ids(out: Path) -> dict[str, KnownIds]:
     """The ids that an earlier graph in this folder has numbered, by entity type."""
     if not (out / "manifest.json").exists():
         return {}
     graph = open_graph(out)
-    return {entity_type: graph.ids(entity_type).external for entity_type in graph.manifest.counts.get("ids", {})}
+    numbered = graph.manifest.counts.get("ids", {})
+    return {name: KnownIds(out / "ids" / f"{name}.parquet", graph.num_entities[name]) for name in numbered}
 
 
 def _histogram(degrees: NDArray[np.uint32]) -> dict[str, list[int]]:

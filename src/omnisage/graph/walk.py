@@ -29,6 +29,7 @@ class Walk:
         restart: float = 0.15,
         eps: float = 1e-4,
         complete: bool = False,
+        exact_degree: int = 0,
         num_threads: int = 0,
     ) -> None:
         """Merge the relations' lists.
@@ -38,9 +39,11 @@ class Walk:
             restart: probability of going back to the source at every step; neighborhoods need one in (0, 1), random
                 walks may also have 0 or 1.
             eps: residual allowed per edge of an entity, in [1e-12, 1); 1 / eps is the budget of edges per source.
-            complete: count the residual that is left as spread over the source's component, in proportion to total
-                weight; hubs are missed most without it. An estimate, not the exact proximity, which it is nearer to
-                the less clustered the graph is.
+            complete: count the residual that is left as spread over the source's component, as walks are that have
+                gone on for long; hubs are missed most without it. An estimate, not the exact proximity, which it is
+                nearer to the less clustered the graph is.
+            exact_degree: with `complete`, the first step of what is left is exact for candidates that are in at most so
+                many lists: nearer to the exact proximity, and slower the larger eps is. 256 is a good choice.
             num_threads: 0 uses every core; results do not depend on it.
 
         Raises:
@@ -50,10 +53,15 @@ class Walk:
             raise OmnisageError(f"restart is {restart}; it must be in 0 .. 1")
         if not 1e-12 <= eps < 1:
             raise OmnisageError(f"eps is {eps}; it must be at least 1e-12 and below 1")
+        if not 0 <= exact_degree < 1 << 32:
+            raise OmnisageError(f"exact_degree is {exact_degree}; it must be in 0 .. 4294967295")
+        if exact_degree and not complete:
+            raise OmnisageError(f"exact_degree is {exact_degree} without complete; it refines that: add complete=True")
         self.relations = dict(relations)
         self.types = sorted({end for relation in relations.values() for end in relation.types})
         self._num_entities = {entity_type: num_entities[entity_type] for entity_type in self.types}
-        self._restart, self._eps, self._complete, self._num_threads = restart, eps, complete, num_threads
+        self._restart, self._eps, self._num_threads = restart, eps, num_threads
+        self._complete, self._exact_degree = complete, exact_degree
         adjacencies = [
             (
                 f"relation '{name}' from {start}",
@@ -95,6 +103,7 @@ class Walk:
             restart=self._restart,
             eps=self._eps,
             complete=self._complete,
+            exact_degree=self._exact_degree,
             num_threads=self._num_threads,
         )
         return from_slots(quotas, *found)
@@ -135,7 +144,12 @@ class Walk:
         quotas = {name: take.get(name, 0) for name in self.types}
         try:
             found = self._graph.push_newcomer(
-                given, list(quotas.values()), restart=self._restart, eps=self._eps, complete=self._complete
+                given,
+                list(quotas.values()),
+                restart=self._restart,
+                eps=self._eps,
+                complete=self._complete,
+                exact_degree=self._exact_degree,
             )
         except ValueError as error:
             raise OmnisageError(f"edges of a new {entity_type}: {error}") from error
