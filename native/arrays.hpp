@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "gather.hpp"
+#include "huge_pages.hpp"
 #include "parallel.hpp"
 
 namespace omnisage {
@@ -112,7 +113,8 @@ Owned<T> to_numpy(std::vector<T>&& values) {
   return Owned<T>(data, 1, shape, owner);
 }
 
-// An uninitialised [rows, columns] array, and the span a kernel fills.
+// An uninitialised [rows, columns] array, and the span a kernel fills. Large ones are on huge pages where the system has
+// them: to touch 20 MB of small pages for the first time takes as long as to compute what they hold.
 template <typename T>
 struct Output {
   std::span<T> span;
@@ -121,11 +123,11 @@ struct Output {
   Output(std::size_t rows, std::size_t columns) {
     constexpr auto kMaxBytes = static_cast<std::size_t>(std::numeric_limits<std::ptrdiff_t>::max());
     if (columns != 0 && rows > kMaxBytes / sizeof(T) / columns) throw std::bad_alloc();
-    std::unique_ptr<T[]> data(new T[rows * columns]);
-    span = {data.get(), rows * columns};
+    auto holder = std::make_unique<HugeVector<T>>(rows * columns);
+    span = *holder;
     const std::size_t shape[2] = {rows, columns};
-    nb::capsule owner(data.get(), [](void* p) noexcept { delete[] static_cast<T*>(p); });
-    data.release();
+    nb::capsule owner(holder.get(), [](void* p) noexcept { delete static_cast<HugeVector<T>*>(p); });
+    holder.release();
     array = Owned<T>(span.data(), 2, shape, owner);
   }
 };

@@ -13,7 +13,8 @@
 namespace omnisage {
 namespace {
 
-constexpr std::size_t kChannels = 64;  // at a time: the tokens of 150 neighbors then take 38 KB, about a core's L1
+constexpr std::size_t kChannels = 64;  // of a block: the tokens of 150 neighbors then take 38 KB, about a core's L1
+constexpr std::size_t kRowsAhead = 3;  // that are fetched before they are needed
 constexpr std::size_t kAnchorsPerChunk = 8;
 
 using Buffer = HugeVector<float>;
@@ -28,16 +29,21 @@ struct Scratch {
   explicit Scratch(const AttentionInput& in)
       : heads(round_up(in.num_heads, kLanes)),
         factored(in.num_heads * in.weights_row()),
-        block((in.num_own + in.num_slots) * kChannels),
+        num_tokens(in.num_own + in.num_slots),
+        tokens(round_up(in.width, kChannels) * num_tokens),
         products((in.num_own + in.num_slots) * heads),
         transposed(kChannels * heads, 0.0f) {
     slots.reserve(in.num_slots);
   }
 
+  // The part of `tokens` that holds the 64 channels from `channel` on: [J + K, 64].
+  float* block(std::size_t channel) { return tokens.data() + channel * num_tokens; }
+
   std::size_t heads;
   std::vector<Slot> slots;
-  Buffer factored;    // [H, weights_row()]
-  Buffer block;       // [J + K, 64] some channels of all tokens of an anchor
+  Buffer factored;  // [H, weights_row()]
+  std::size_t num_tokens;
+  Buffer tokens;      // [blocks of 64 channels, J + K, 64] all tokens of an anchor, or the gradient by them
   Buffer products;    // [J + K, heads]
   Buffer transposed;  // [64, heads]
 };
@@ -50,38 +56,54 @@ void find_slots(const AttentionInput& in, std::size_t anchor, std::vector<Slot>&
   }
 }
 
-// The lines that the next anchor will need, while this one is worked on.
-[[gnu::always_inline]] inline void prefetch_next(const AttentionInput& in, const float* rows, std::size_t anchor,
-                                                 std::size_t k, std::size_t channel) {
-  const std::size_t at = (anchor + 1) * in.num_slots + k;
-  if (at >= in.neighbors.size() || !in.present[at]) return;
-  const float* const row = rows + static_cast<std::size_t>(in.neighbors[at]) * in.width + channel;
-  for (std::size_t i = 0; i < kChannels; i += kLanes) __builtin_prefetch(row + i, 0, 2);
+// Fetches channels `begin .. end - 1` of the row of a slot some places ahead.
+[[gnu::always_inline]] inline void prefetch_row(const float* rows, const AttentionInput& in,
+                                                const std::vector<Slot>& slots, std::size_t ahead, std::size_t begin,
+                                                std::size_t end) {
+  if (ahead >= slots.size()) return;
+  const float* const row = rows + slots[ahead].row * in.width;
+  for (std::size_t i = begin; i < end; i += kLanes) __builtin_prefetch(row + i);
 }
 
-// Channels `channel ..` of the anchor's tokens: own ones, then those of present slots.
-[[gnu::always_inline]] inline void fill_block(const AttentionInput& in, std::size_t anchor, std::size_t channel,
-                                              std::size_t num_channels, Scratch& scratch) {
-  float* out = scratch.block.data();
-  for (std::size_t j = 0; j < in.num_own; ++j, out += kChannels) {
-    std::copy_n(in.own.data() + (anchor * in.num_own + j) * in.width + channel, num_channels, out);
+// Calls body(i, place) for every vector of channels `begin .. end - 1` of a token, which begins at `i` and has its
+// place in the block of token `s`. `begin` is a multiple of 64.
+template <typename Body>
+[[gnu::always_inline]] inline void for_vectors(Scratch& scratch, std::size_t s, std::size_t begin, std::size_t end,
+                                               Body&& body) {
+  for (std::size_t channel = begin; channel < end; channel += kChannels) {
+    float* const places = scratch.block(channel) + s * kChannels;
+    const std::size_t last = std::min(kChannels, end - channel);
+    for (std::size_t i = 0; i < last; i += kLanes) body(channel + i, places + i);
   }
-  const float* const offset = in.gates.data() + channel;
+}
+
+// The anchor's tokens, own ones, then those of present slots: row by row, since most come from far away.
+[[gnu::always_inline]] inline void fill_tokens(const AttentionInput& in, std::size_t anchor, Scratch& scratch) {
+  for (std::size_t ahead = 0; ahead < kRowsAhead; ++ahead) {
+    prefetch_row(in.tokens.data(), in, scratch.slots, ahead, 0, in.width);
+  }
+  for (std::size_t j = 0; j < in.num_own; ++j) {
+    const float* const own = in.own.data() + (anchor * in.num_own + j) * in.width;
+    for_vectors(scratch, j, 0, in.width, [&](std::size_t i, float* place) __attribute__((always_inline)) {
+      std::memcpy(place, own + i, sizeof(Vector));
+    });
+  }
+  const float* const offset = in.gates.data();
   const float* const slope = offset + in.width;
-  for (const Slot& slot : scratch.slots) {
-    const float* const token = in.tokens.data() + slot.row * in.width + channel;
-    const float* const position = in.positions.data() + slot.slot * in.width + channel;
-    prefetch_next(in, in.tokens.data(), anchor, slot.slot, channel);
-    for (std::size_t i = 0; i < num_channels; i += kLanes) {
-      Vector value, gate, by_weight, place;
+  for (std::size_t s = 0; s < scratch.slots.size(); ++s) {
+    prefetch_row(in.tokens.data(), in, scratch.slots, s + kRowsAhead, 0, in.width);
+    const Slot slot = scratch.slots[s];
+    const float* const token = in.tokens.data() + slot.row * in.width;
+    const float* const position = in.positions.data() + slot.slot * in.width;
+    for_vectors(scratch, in.num_own + s, 0, in.width, [&](std::size_t i, float* place) __attribute__((always_inline)) {
+      Vector value, gate, by_weight, added;
       load(token + i, value);
       load(offset + i, gate);
       load(slope + i, by_weight);
-      load(position + i, place);
-      value = value * (gate + slot.log_weight * by_weight) + place;
-      store(value, out + i);
-    }
-    out += kChannels;
+      load(position + i, added);
+      value = value * (gate + slot.log_weight * by_weight) + added;
+      store(value, place);
+    });
   }
 }
 
@@ -164,10 +186,10 @@ struct Attend {
       for (std::size_t s = 0; s < size; ++s) total += factored[h * row + s];
       output->totals[h * in.num_anchors + anchor] = total;
     }
+    fill_tokens(in, anchor, *scratch);
     for (std::size_t channel = 0; channel < in.width; channel += kChannels) {
       const std::size_t num_channels = std::min(kChannels, in.width - channel);
-      fill_block(in, anchor, channel, num_channels, *scratch);
-      multiply<kVectors, false>({factored, row, 1, scratch->block.data(), kChannels,
+      multiply<kVectors, false>({factored, row, 1, scratch->block(channel), kChannels,
                                  output->reads.data() + anchor * in.width + channel, in.num_anchors * in.width},
                                 in.num_heads, num_channels, size);
     }
@@ -191,15 +213,15 @@ struct ScoreGradients {
     const AttentionInput& in = *b.input;
     const std::size_t row = in.weights_row(), size = in.num_own + scratch->slots.size(), heads = scratch->heads;
     std::fill_n(scratch->products.data(), size * heads, 0.0f);
+    fill_tokens(in, anchor, *scratch);
     for (std::size_t channel = 0; channel < in.width; channel += kChannels) {
       const std::size_t num_channels = std::min(kChannels, in.width - channel);
-      fill_block(in, anchor, channel, num_channels, *scratch);
       for (std::size_t h = 0; h < in.num_heads; ++h) {
         const float* const from = b.reads + (h * in.num_anchors + anchor) * in.width + channel;
         for (std::size_t i = 0; i < num_channels; ++i) scratch->transposed[i * heads + h] = from[i];
       }
       multiply<kVectors, true>(
-          {scratch->block.data(), kChannels, 1, scratch->transposed.data(), heads, scratch->products.data(), heads},
+          {scratch->block(channel), kChannels, 1, scratch->transposed.data(), heads, scratch->products.data(), heads},
           size, heads, num_channels);
     }
     for (std::size_t h = 0; h < in.num_heads; ++h) {
@@ -218,53 +240,59 @@ struct ScoreGradients {
   }
 };
 
-// What one anchor adds to the gradients of tokens, positions and gates, for 64 channels.
+// What one anchor adds to the gradients of tokens, positions and gates, for channels `begin .. end - 1`.
 struct TokenGradients {
   template <int kVectors>
   [[gnu::always_inline]] static inline void run(const Backward* backward, Scratch* scratch, std::size_t anchor,
-                                                std::size_t channel) {
+                                                std::size_t begin, std::size_t end) {
     const Backward& b = *backward;
     const AttentionInput& in = *b.input;
+    const AttentionGradient& gradient = *b.gradient;
     const std::size_t row = in.weights_row(), num_own = in.num_own, size = num_own + scratch->slots.size();
-    const std::size_t num_channels = std::min(kChannels, in.width - channel);
     const float* const factored = apply_factors(in, anchor, b.weights + anchor * in.num_heads * row, *scratch);
-    multiply<kVectors, false>({factored, 1, row, b.reads + anchor * in.width + channel, in.num_anchors * in.width,
-                               scratch->block.data(), kChannels},
-                              size, num_channels, in.num_heads);
-    const float* by_token = scratch->block.data();
-    for (std::size_t j = 0; j < num_own; ++j, by_token += kChannels) {
-      std::copy_n(by_token, num_channels, b.gradient->own.data() + (anchor * num_own + j) * in.width + channel);
+    for (std::size_t channel = begin; channel < end; channel += kChannels) {
+      multiply<kVectors, false>({factored, 1, row, b.reads + anchor * in.width + channel, in.num_anchors * in.width,
+                                 scratch->block(channel), kChannels},
+                                size, std::min(kChannels, end - channel), in.num_heads);
     }
-    for (const Slot& slot : scratch->slots) {
-      prefetch_next(in, in.tokens.data(), anchor, slot.slot, channel);
-      prefetch_next(in, b.gradient->tokens.data(), anchor, slot.slot, channel);
+    for (std::size_t j = 0; j < num_own; ++j) {
+      float* const own = gradient.own.data() + (anchor * num_own + j) * in.width;
+      for_vectors(*scratch, j, begin, end, [&](std::size_t i, const float* place) __attribute__((always_inline)) {
+        std::memcpy(own + i, place, sizeof(Vector));
+      });
     }
-    for (std::size_t i = channel; i < channel + num_channels; i += kLanes, by_token += kLanes) {
-      Vector offset, slope, offset_sum, slope_sum;
-      load(in.gates.data() + i, offset);
-      load(in.gates.data() + in.width + i, slope);
-      load(b.gradient->gates.data() + i, offset_sum);
-      load(b.gradient->gates.data() + in.width + i, slope_sum);
-      const float* from = by_token;
-      for (const Slot& slot : scratch->slots) {
-        float* const token_sum = b.gradient->tokens.data() + slot.row * in.width + i;
-        float* const position_sum = b.gradient->positions.data() + slot.slot * in.width + i;
-        Vector by_value, token, sum;
-        load(from, by_value);
-        load(in.tokens.data() + slot.row * in.width + i, token);
-        load(token_sum, sum);
-        sum += by_value * (offset + slot.log_weight * slope);
-        store(sum, token_sum);
-        load(position_sum, sum);
-        sum += by_value;
-        store(sum, position_sum);
-        token *= by_value;
-        offset_sum += token;
-        slope_sum += slot.log_weight * token;
-        from += kChannels;
-      }
-      store(offset_sum, b.gradient->gates.data() + i);
-      store(slope_sum, b.gradient->gates.data() + in.width + i);
+    const float* const offset = in.gates.data();
+    const float* const slope = offset + in.width;
+    float* const offset_sum = gradient.gates.data();
+    float* const slope_sum = offset_sum + in.width;
+    for (std::size_t s = 0; s < scratch->slots.size(); ++s) {
+      prefetch_row(in.tokens.data(), in, scratch->slots, s + kRowsAhead, begin, end);
+      prefetch_row(gradient.tokens.data(), in, scratch->slots, s + kRowsAhead, begin, end);
+      const Slot slot = scratch->slots[s];
+      const float* const token = in.tokens.data() + slot.row * in.width;
+      float* const token_sum = gradient.tokens.data() + slot.row * in.width;
+      float* const position_sum = gradient.positions.data() + slot.slot * in.width;
+      for_vectors(*scratch, num_own + s, begin, end,
+                  [&](std::size_t i, const float* place) __attribute__((always_inline)) {
+                    Vector by_value, value, gate, by_weight, sum;
+                    load(place, by_value);
+                    load(offset + i, gate);
+                    load(slope + i, by_weight);
+                    load(token_sum + i, sum);
+                    sum += by_value * (gate + slot.log_weight * by_weight);
+                    store(sum, token_sum + i);
+                    load(position_sum + i, sum);
+                    sum += by_value;
+                    store(sum, position_sum + i);
+                    load(token + i, value);
+                    value *= by_value;
+                    load(offset_sum + i, sum);
+                    sum += value;
+                    store(sum, offset_sum + i);
+                    load(slope_sum + i, sum);
+                    sum += slot.log_weight * value;
+                    store(sum, slope_sum + i);
+                  });
     }
   }
 };
@@ -326,23 +354,19 @@ void attend_backward(const AttentionInput& input, std::span<const float> weights
   Buffer score_gradients(weights.size());
   const Backward backward{&input, weights.data(), reads.data(), totals.data(), score_gradients.data(), &gradient};
   std::vector<Scratch> scratch(workers.count(), Scratch(input));
-  const std::size_t num_blocks = (input.width + kChannels - 1) / kChannels;
   const auto find_scores = [&](Scratch& of_thread, std::size_t anchor) {
     find_slots(input, anchor, of_thread.slots);
     run_best<ScoreGradients, const Backward*, Scratch*>(&backward, &of_thread, anchor);
   };
-  const auto add = [&](Scratch& of_thread, std::size_t anchor, std::size_t block) {
-    if (block == num_blocks) {
-      add_scores(backward, of_thread.slots, anchor);
-    } else {
-      run_best<TokenGradients, const Backward*, Scratch*>(&backward, &of_thread, anchor, block * kChannels);
-    }
+  const auto add_tokens = [&](Scratch& of_thread, std::size_t anchor, std::size_t begin, std::size_t end) {
+    run_best<TokenGradients, const Backward*, Scratch*>(&backward, &of_thread, anchor, begin, end);
   };
   if (workers.count() == 1) {  // anchor by anchor, while its neighbors' tokens are in the cache
     parallel_for(input.num_anchors, kAnchorsPerChunk, workers, [&](std::size_t, std::size_t begin, std::size_t end) {
       for (std::size_t anchor = begin; anchor < end; ++anchor) {
         find_scores(scratch[0], anchor);
-        for (std::size_t block = 0; block <= num_blocks; ++block) add(scratch[0], anchor, block);
+        add_tokens(scratch[0], anchor, 0, input.width);
+        add_scores(backward, scratch[0].slots, anchor);
       }
     });
     return;
@@ -351,10 +375,13 @@ void attend_backward(const AttentionInput& input, std::span<const float> weights
                [&](std::size_t thread, std::size_t begin, std::size_t end) {
                  for (std::size_t anchor = begin; anchor < end; ++anchor) find_scores(scratch[thread], anchor);
                });
-  parallel_for(num_blocks + 1, 1, workers, [&](std::size_t thread, std::size_t block, std::size_t) {
+  // Each thread has its channels, and goes through the anchors in order; one also adds up the scores.
+  const std::size_t channels = round_up((input.width + workers.count() - 1) / workers.count(), kChannels);
+  parallel_for(input.width, channels, workers, [&](std::size_t thread, std::size_t begin, std::size_t end) {
     for (std::size_t anchor = 0; anchor < input.num_anchors; ++anchor) {
       find_slots(input, anchor, scratch[thread].slots);
-      add(scratch[thread], anchor, block);
+      add_tokens(scratch[thread], anchor, begin, end);
+      if (end == input.width) add_scores(backward, scratch[thread].slots, anchor);
     }
   });
 }
