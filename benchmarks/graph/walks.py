@@ -6,6 +6,10 @@ Ours gives back the type and id of every position; `most visited` gives the 100 
 instead, which the peers leave to be done. torch-cluster knows no restart and no types. Repetitions of all programs
 are interleaved and the fastest of each counts. Preparation is reported apart.
 
+DGL's PinSAGESampler is no peer here: DGL 2.1.0, the last release on PyPI, does not load beside torch 2.13 ("Cannot find
+DGL C++ graphbolt library at .../libgraphbolt_pytorch_2.13.0.so", and before that it wants torchdata.datapipes, which
+torchdata has dropped).
+
     pip install -r benchmarks/graph/requirements.txt
     pip install --no-build-isolation torch-cluster          # optional; compiles for a quarter of an hour
     python benchmarks/graph/walks.py --small                # 100,000 items

@@ -1,8 +1,8 @@
-"""Keys on disk, dealt out to 256 buckets so that each bucket fits into memory, and numbers that come back for them.
+"""Keys on disk, dealt out to 256 buckets that are read one at a time, and numbers that come back for them.
 
-Keys are appended in any amounts. A bucket is then read as a whole, in the order in which its keys came, and given a
-number per key; at the end the numbers are read in the order in which all keys came. Every file is written and read in
-long runs: keys are dealt out block by block, so that a bucket is one run of each block.
+Keys are appended in any amounts. A bucket is then read in the order in which its keys came, and given a number per key;
+at the end the numbers are read in the order in which all keys came. Every file is written and read in long runs: keys
+are dealt out block by block, so that a bucket is one run of each block.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ class Shuffle:
         self, path: Path, kind: pa.DataType, bucket_of: Callable[[pa.Array], NDArray[np.uint8]], block_bytes: int
     ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._path, self._kind, self._bucket_of, self._block_bytes = path, kind, bucket_of, block_bytes
+        self._path, self.kind, self._bucket_of, self._block_bytes = path, kind, bucket_of, block_bytes
         self._waiting: list[pa.Array] = []
         self._waiting_numbers: list[NDArray[np.uint32]] = []
         self._num_waiting_bytes = 0
@@ -40,7 +40,7 @@ class Shuffle:
 
     def beside(self, name: str, bucket_of: Callable[[pa.Array], NDArray[np.uint8]]) -> "Shuffle":
         """Another one for keys of the same type, in the same folder."""
-        return Shuffle(self._path.with_name(name), self._kind, bucket_of, self._block_bytes)
+        return Shuffle(self._path.with_name(name), self.kind, bucket_of, self._block_bytes)
 
     def append(self, keys: pa.Array, numbers: NDArray[np.uint32] | None = None) -> None:
         """Append keys, and the numbers that some have already."""
@@ -77,33 +77,36 @@ class Shuffle:
         """[256] how many keys each bucket has."""
         return np.sum([np.diff(rows) for rows in self._rows], axis=0)
 
-    def keys(self, bucket: int) -> pa.Array:
-        """The keys of a bucket, in the order in which they came. May be called from several threads."""
-        if pa.types.is_integer(self._kind):
-            return from_native(self._kind, self._read("keys", np.uint64, self._rows, bucket))
-        sizes = self._read("sizes", np.uint32, self._rows, bucket)
+    def runs(self, bucket: int) -> list[int]:
+        """The blocks that have keys of a bucket."""
+        return [block for block, rows in enumerate(self._rows) if rows[bucket + 1] > rows[bucket]]
+
+    def run_size(self, bucket: int, block: int) -> int:
+        """How many keys of a bucket a block has."""
+        return int(self._rows[block][bucket + 1] - self._rows[block][bucket])
+
+    def keys(self, bucket: int, block: int) -> pa.Array:
+        """The keys of a bucket in one block, in the order in which they came. May be called from several threads."""
+        if pa.types.is_integer(self.kind):
+            return from_native(self.kind, self._read("keys", np.uint64, self._rows[block], bucket))
+        sizes = self._read("sizes", np.uint32, self._rows[block], bucket)
         offsets = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
-        return from_native(self._kind, (self._read("keys", np.uint8, self._bytes, bucket), offsets))
+        return from_native(self.kind, (self._read("keys", np.uint8, self._bytes[block], bucket), offsets))
 
     def drop_keys(self) -> None:
         """Remove the keys; numbers stay."""
         for name in ("keys", "sizes"):
             self._file(name).unlink(missing_ok=True)
 
-    def numbers(self, bucket: int) -> NDArray[np.uint32]:
-        """The numbers of a bucket, [n]. May be called from several threads."""
-        return self._read("numbers", np.uint32, self._rows, bucket)
+    def numbers(self, bucket: int, block: int) -> NDArray[np.uint32]:
+        """The numbers of these keys, [n]."""
+        return self._read("numbers", np.uint32, self._rows[block], bucket)
 
-    def set_numbers(self, bucket: int, numbers: NDArray[np.uint32]) -> None:
-        """Replace the numbers of a bucket."""
+    def set_numbers(self, bucket: int, block: int, numbers: NDArray[np.uint32]) -> None:
+        """Replace them."""
         with self._file("numbers").open("r+b") as file:
-            begin = 0
-            for rows in self._rows:
-                count = int(rows[bucket + 1] - rows[bucket])
-                if count:
-                    file.seek(4 * int(rows[bucket]))
-                    numbers[begin : begin + count].tofile(file)
-                    begin += count
+            file.seek(4 * int(self._rows[block][bucket]))
+            numbers.tofile(file)
 
     def all_numbers(self) -> Iterator[NDArray[np.uint32]]:
         """All numbers, in the order in which the keys came, block by block."""
@@ -115,11 +118,9 @@ class Shuffle:
             numbers[order] = np.fromfile(self._file("numbers"), np.uint32, count, offset=4 * begin)
             yield numbers
 
-    def _read(self, name: str, dtype: Any, starts: list[NDArray[np.int64]], bucket: int) -> NDArray[Any]:
-        size = np.dtype(dtype).itemsize
-        runs = [(int(of[bucket]), int(of[bucket + 1] - of[bucket])) for of in starts]
-        pieces = [np.fromfile(self._file(name), dtype, count, offset=size * begin) for begin, count in runs if count]
-        return np.concatenate(pieces) if pieces else np.empty(0, dtype)
+    def _read(self, name: str, dtype: Any, starts: NDArray[np.int64], bucket: int) -> NDArray[Any]:
+        begin, end = int(starts[bucket]), int(starts[bucket + 1])
+        return np.fromfile(self._file(name), dtype, end - begin, offset=np.dtype(dtype).itemsize * begin)
 
     def _write(self, name: str, values: NDArray[Any]) -> None:
         with self._file(name).open("ab") as file:

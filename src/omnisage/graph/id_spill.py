@@ -9,7 +9,6 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import TypeVar
@@ -24,15 +23,6 @@ from omnisage.graph.id_keys import NUM_BUCKETS, UNKNOWN, deal, from_native, nati
 from omnisage.graph.id_shuffle import NumberReader, Shuffle
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class _Bucket:
-    """The ids of one bucket, made distinct."""
-
-    known: NDArray[np.uint32]  # the first ids were known, with these numbers
-    places: NDArray[np.uint32]  # [n] of each id given: its place among the distinct ones
-    new: pa.Array  # the distinct ones behind the known
 
 
 def number_spilled(
@@ -52,19 +42,16 @@ def number_spilled(
     given.flush()
     buckets = np.flatnonzero(given.sizes()).tolist()
     sample = [held.take(pa.array(np.flatnonzero(deal(held, num_threads) == buckets[0])))]
-    sample.append(_make_distinct(buckets[0], given, what).new)
+    sample.append(_make_distinct(given, what, buckets[0], is_trial=True)[1])
     bounds = _bounds(pa.concat_arrays(sample))
     distinct = given.beside("distinct", partial(place, bounds=bounds, num_threads=num_threads))
     distinct.append(held)
     num_held = len(held)
     del held, sample
     counts: list[tuple[int, int]] = []  # of each bucket: known and new ids
-    for bucket, found in zip(
-        buckets, _ahead(partial(_make_distinct, given=given, what=what), buckets, num_threads), strict=True
-    ):
-        counts.append((len(found.known), len(found.new)))
-        distinct.append(found.new)
-        given.set_numbers(bucket, np.concatenate([found.known, found.places[len(found.known) :]]))
+    for num_known, new in _ahead(partial(_make_distinct, given, what), buckets, num_threads):
+        counts.append((num_known, len(new)))
+        distinct.append(new)
     given.drop_keys()
     distinct.flush()
     _sort(distinct, writer, num_threads)
@@ -72,10 +59,7 @@ def number_spilled(
     numbers = NumberReader(distinct)
     of_held = numbers.take(num_held)
     for bucket, (num_known, num_new) in zip(buckets, counts, strict=True):
-        places = given.numbers(bucket)
-        known = places[:num_known]
-        of_distinct = np.concatenate([known, numbers.take(num_new)])
-        given.set_numbers(bucket, np.concatenate([known, of_distinct[places[num_known:]]]))
+        _number(given, bucket, num_known, numbers.take(num_new))
     return of_held
 
 
@@ -86,14 +70,40 @@ def named_twice(what: str) -> OmnisageError:
     )
 
 
-def _make_distinct(bucket: int, given: Shuffle, what: str) -> _Bucket:
-    keys, numbers = given.keys(bucket), given.numbers(bucket)
-    known = numbers[numbers != UNKNOWN]
-    table = new_table(keys.type)
-    places = table.add(*native_keys(keys), num_threads=1)
-    if not np.array_equal(places[: len(known)], np.arange(len(known))):
-        raise named_twice(what)
-    return _Bucket(known, places, from_native(keys.type, table.release())[len(known) :])
+def _make_distinct(given: Shuffle, what: str, bucket: int, *, is_trial: bool = False) -> tuple[int, pa.Array]:
+    """Give each id of a bucket its place among the distinct ones, instead of a number; known ones keep theirs.
+
+    Args:
+        is_trial: leave the numbers alone.
+
+    Returns:
+        How many known ids there are, which come first, and the distinct others.
+    """
+    num_known, table = 0, new_table(given.kind)
+    for block in given.runs(bucket):
+        keys, numbers = given.keys(bucket, block), given.numbers(bucket, block)
+        places = table.add(*native_keys(keys), num_threads=1)
+        is_known = numbers != UNKNOWN
+        known = places[is_known]
+        if not np.array_equal(known, np.arange(num_known, num_known + len(known))):
+            raise named_twice(what)
+        num_known += len(known)
+        if not is_trial:
+            given.set_numbers(bucket, block, np.where(is_known, numbers, places))
+    return num_known, from_native(given.kind, table.release())[num_known:]
+
+
+def _number(given: Shuffle, bucket: int, num_known: int, of_new: NDArray[np.uint32]) -> None:
+    """Give each id of a bucket its number for the place that `_make_distinct` left there."""
+    of_known: NDArray[np.uint32] = np.empty(0, np.uint32)
+    for block in given.runs(bucket):
+        places = given.numbers(bucket, block)
+        missing = num_known - len(of_known)  # known ids come first, and have their numbers
+        of_known = np.concatenate([of_known, places[:missing]])
+        rest = places[missing:]
+        if len(rest):
+            numbers = np.concatenate([of_known, of_new])[rest]
+            given.set_numbers(bucket, block, np.concatenate([places[:missing], numbers]))
 
 
 def _bounds(sample: pa.Array) -> pa.Array:
@@ -106,16 +116,21 @@ def _bounds(sample: pa.Array) -> pa.Array:
 def _sort(distinct: Shuffle, writer: IdWriter, num_threads: int) -> None:
     """Write the ids of all ranges in order, and number them."""
     buckets = np.flatnonzero(distinct.sizes()).tolist()
-    for bucket, (keys, order) in zip(buckets, _ahead(partial(_sorted, distinct), buckets, num_threads), strict=True):
+    found = _ahead(partial(_sorted, distinct), buckets, num_threads)
+    for bucket, (keys, order) in zip(buckets, found, strict=True):
         numbers = np.empty(len(keys), np.uint32)
         numbers[order] = np.arange(writer.size, writer.size + len(keys)).astype(np.uint32)
-        distinct.set_numbers(bucket, numbers)
+        begin = 0
+        for block in distinct.runs(bucket):
+            end = begin + distinct.run_size(bucket, block)
+            distinct.set_numbers(bucket, block, numbers[begin:end])
+            begin = end
         writer.append(keys)
 
 
 def _sorted(distinct: Shuffle, bucket: int) -> tuple[pa.Array, NDArray[np.int64]]:
     """The keys of a range in order, and the place that each of them had."""
-    keys = distinct.keys(bucket)
+    keys = pa.concat_arrays([distinct.keys(bucket, block) for block in distinct.runs(bucket)])
     order = sorted_order(keys)
     return keys.take(pa.array(order)), order
 
