@@ -109,12 +109,12 @@ def test_a_killed_run_goes_on_from_its_checkpoint_and_ends_with_the_same_bytes(
 def test_a_run_killed_after_its_last_step_takes_none_again(
     prepared: Prepared, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def kill(_: Path) -> None:
+    def kill(*_: object) -> None:
         raise KeyboardInterrupt
 
     out = tmp_path / "training"
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "delete_checkpoint", kill)
+        patch.setattr(stage, "commit", kill)
         with pytest.raises(KeyboardInterrupt):
             train(prepared, out, ["training.num_steps=6"])
     monkeypatch.setattr(loop, "train_step", kill)
@@ -164,7 +164,7 @@ def test_a_loss_or_gradient_that_is_not_finite_stops_before_the_step(
         message = r"loss of step 2 is not finite \(entity_entity .*user_next .*; lower training.learning_rate"
         with pytest.raises(OmnisageError, match=message):
             train(prepared, out, ["training.num_steps=6"])
-    checkpoint = load_file(partial_folder(out) / "checkpoint.safetensors")
+    checkpoint = load_file(partial_folder(out) / "scratch" / "checkpoint.safetensors")
     assert all(np.isfinite(values).all() for values in checkpoint.values())
     train(prepared, out, ["training.num_steps=6"])  # without the defect it goes on as if nothing had been
     assert bytes_of(out) == bytes_of(whole)

@@ -1,4 +1,8 @@
-"""One training step's batch, as a function of (seed, step): what a resumed run draws is what it would have drawn."""
+"""One training step's batch, as a function of (seed, step): what a resumed run draws is what it would have drawn.
+
+Where several ranks train together, each draws the whole step (a few thousand ids) and gathers its share: of the anchors
+of every type, of the pairs of every target, of the users, and of the features those whose target is its own anchor.
+"""
 
 from dataclasses import dataclass
 
@@ -6,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from omnisage.batches.batch import Candidates, FeatureRows, PairRows, Seen, SequenceRows, StepBatch
+from omnisage.batches.batch import Candidates, FeatureRows, OwnAnchors, PairRows, Seen, SequenceRows, StepBatch
 from omnisage.batches.entities import EMPTY, EntitySource, build_entity_batch
 from omnisage.batches.positives import (
     DrawnSequences,
@@ -15,6 +19,7 @@ from omnisage.batches.positives import (
     draw_pairs,
     draw_sequences,
 )
+from omnisage.batches.share import WHOLE, Share
 from omnisage.randomness import generator
 
 Ids = NDArray[np.uint32]
@@ -41,14 +46,17 @@ class TrainingData:
     mask_history: bool  # what a user has had is no negative
     sizes: BatchSizes
     seed: int
+    share: Share = WHOLE
 
 
 class _Rows:
     """Where an entity stands: its row among the anchors, and its column among the candidates of its type."""
 
-    def __init__(self, anchors: dict[str, Ids], candidates: dict[str, Ids]):
+    def __init__(self, anchors: dict[str, Ids], candidates: dict[str, Ids], share: Share):
         self.anchors = anchors
         self.candidates = candidates
+        self.share = share
+        self.own = {t: ids[share.of(len(ids))] for t, ids in anchors.items()}
         self.firsts = dict(zip(anchors, np.cumsum([0, *map(len, anchors.values())])[:-1], strict=True))
 
     def anchor(self, entity_type: str, ids: Ids) -> torch.Tensor:
@@ -57,9 +65,15 @@ class _Rows:
     def column(self, entity_type: str, ids: Ids) -> torch.Tensor:
         return torch.from_numpy(np.searchsorted(self.candidates[entity_type], ids))
 
+    def own_anchors(self) -> OwnAnchors | None:
+        if self.share.num_ranks == 1:
+            return None
+        rows = torch.cat([self.anchor(entity_type, ids) for entity_type, ids in self.own.items()])
+        return OwnAnchors(rows, sum(map(len, self.anchors.values())))
+
 
 def draw_step(data: TrainingData, step: int) -> StepBatch:
-    """Draw the batch of one step."""
+    """Draw the batch of one step: all of it, or this rank's share."""
     fold = step % len(data.sources)
     source, sizes = data.sources[fold], data.sizes
     pairs = draw_pairs(data.groups[fold], sizes.num_pairs, data.seed, step) if data.groups[fold] else []
@@ -79,8 +93,8 @@ def draw_step(data: TrainingData, step: int) -> StepBatch:
     anchors = dict(candidates)
     for source_type, _, source_ids, _ in pairs:
         anchors[source_type] = np.union1d(anchors.get(source_type, source_ids[:0]), source_ids)
-    rows = _Rows(anchors, candidates)
-    entities, unique = build_entity_batch(source, anchors)
+    rows = _Rows(anchors, candidates, data.share)
+    entities, unique = build_entity_batch(source, rows.own)
     return StepBatch(
         step=step,
         entities=entities,
@@ -100,6 +114,7 @@ def draw_step(data: TrainingData, step: int) -> StepBatch:
             for name, drawn in sequences.items()
         },
         features=_feature_rows(data, source, unique, rows, step),
+        own=rows.own_anchors(),
     )
 
 
@@ -134,10 +149,17 @@ def _pair_rows(pairs: list[tuple[str, str, Ids, Ids]], rows: _Rows) -> dict[str,
     for source_type, target, source_ids, target_ids in pairs:
         queries.setdefault(target, []).append(rows.anchor(source_type, source_ids))
         columns.setdefault(target, []).append(rows.column(target, target_ids))
-    return {t: PairRows(torch.cat(queries[t]), torch.cat(columns[t])) for t in queries}
+    found: dict[str, PairRows] = {}
+    for target, of_target in queries.items():
+        queries_P, columns_P = torch.cat(of_target), torch.cat(columns[target])
+        own = rows.share.of(len(columns_P))
+        found[target] = PairRows(queries_P[own], columns_P[own], num_all=len(columns_P))
+    return found
 
 
 def _sequence_rows(entity_type: str, drawn: DrawnSequences, rows: _Rows, *, mask_history: bool) -> SequenceRows:
+    num_next, num_future = int(drawn.present_BL.sum()), int(drawn.has_future_BL.sum())
+    drawn = _own_users(drawn, rows.share.of(len(drawn.present_BL)))
     present_BL = drawn.present_BL
     num_users, length = present_BL.shape
     # Row i of a user knows i events: it looks for event i, and, knowing event i - 1 last, for a future of event i - 1.
@@ -160,6 +182,19 @@ def _sequence_rows(entity_type: str, drawn: DrawnSequences, rows: _Rows, *, mask
         future_seen=_seen(events_P, begins_P[has_future_P], places_P[has_future_P] + 1, futures_P)
         if mask_history
         else None,
+        num_next=num_next,
+        num_future=num_future,
+    )
+
+
+def _own_users(drawn: DrawnSequences, own: slice) -> DrawnSequences:
+    return DrawnSequences(
+        drawn.event_ids_BL[own],
+        None if drawn.actions_BL is None else drawn.actions_BL[own],
+        drawn.pauses_BL[own],
+        drawn.present_BL[own],
+        drawn.future_ids_BL[own],
+        drawn.has_future_BL[own],
     )
 
 
@@ -182,19 +217,19 @@ def _feature_rows(
     for target, ids in rows.candidates.items():
         rng = generator(data.seed, "features", target, step)
         chosen = np.sort(rng.choice(ids, size=min(len(ids), data.sizes.num_feature_entities), replace=False))
-        columns = rows.column(target, chosen)
-        owners = torch.from_numpy(np.searchsorted(unique[target], chosen))
-        found.setdefault(target, []).append(FeatureRows(owners, columns, target))
-
         slots_BK = source.neighbors[target].ids[chosen]
         picks_B = _pick_slots(slots_BK != EMPTY, rng)
+        is_own_B = np.isin(chosen, rows.own[target])  # the batch has the neighbors of these
+
+        groups = [(target, chosen[is_own_B], chosen[is_own_B], len(chosen))]
         for block in source.neighbors[target].blocks:
-            here = np.flatnonzero((picks_B >= block.begin) & (picks_B < block.end))
-            if len(here):
-                owners = np.searchsorted(unique[block.type], slots_BK[here, picks_B[here]])
-                found.setdefault(block.type, []).append(
-                    FeatureRows(torch.from_numpy(owners), columns[torch.from_numpy(here)], target)
-                )
+            is_here_B = (picks_B >= block.begin) & (picks_B < block.end)
+            if is_here_B.any():
+                here = np.flatnonzero(is_here_B & is_own_B)
+                groups.append((block.type, slots_BK[here, picks_B[here]], chosen[here], int(is_here_B.sum())))
+        for owner, owner_ids, ids_P, num_all in groups:
+            owners_P = torch.from_numpy(np.searchsorted(unique[owner], owner_ids))
+            found.setdefault(owner, []).append(FeatureRows(owners_P, rows.column(target, ids_P), target, num_all))
     return found
 
 

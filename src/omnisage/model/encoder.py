@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from omnisage.model.config import ModelConfig
-from omnisage.model.modules import Projection
+from omnisage.model.modules import Projection, unit_rows
 
 
 class EntityEncoder(nn.Module):
@@ -68,7 +68,7 @@ class EntityEncoder(nn.Module):
         own_BFD = torch.cat([own_BFD[:, :-1], own_BFD[:, -1:].masked_fill(is_isolated_B1[..., None], 0)], dim=1)
         encode = self.collapsed if len(self.layers.layers) == 1 else self.ordinary
         cls_BD = encode(own_BFD, tokens_UD, neighbors_BK, log_weights_BK, present_BK)
-        return functional.normalize(self.head(cls_BD) + self.skip(own_BFD.flatten(1)), dim=-1)
+        return unit_rows(self.head(cls_BD) + self.skip(own_BFD.flatten(1)))
 
     def ordinary(
         self, own_BFD: Tensor, tokens_UD: Tensor, neighbors_BK: Tensor, log_weights_BK: Tensor, present_BK: Tensor

@@ -1,9 +1,11 @@
-"""Two small modules that the others share."""
+"""What the other modules share."""
 
 from collections.abc import ItemsView, Mapping, ValuesView
 from typing import Generic, TypeVar, cast
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -41,3 +43,8 @@ class Projection(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """[..., width_in] to [..., width_out]."""
         return self.linear(inputs) + self.mlp(inputs)
+
+
+def unit_rows(rows: Tensor) -> Tensor:
+    """Rows [..., E] scaled to length 1; of bfloat16 in float32, as 8 bits are too few for what is compared later."""
+    return functional.normalize(rows.to(torch.promote_types(rows.dtype, torch.float32)), dim=-1)

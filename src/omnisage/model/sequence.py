@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from omnisage.batches.pauses import NUM_PAUSES
 from omnisage.model.config import ModelConfig
+from omnisage.model.modules import unit_rows
 
 
 class SequenceModel(nn.Module):
@@ -52,7 +53,7 @@ class SequenceModel(nn.Module):
         tokens_BLD = self.dropout(tokens_BLD + self.positions[: tokens_BLD.shape[1]])
         for layer in self.layers:
             tokens_BLD = layer(tokens_BLD)
-        return functional.normalize(self.head(self.norm(tokens_BLD)), dim=-1)
+        return unit_rows(self.head(self.norm(tokens_BLD)))
 
 
 class CausalLayer(nn.Module):

@@ -35,9 +35,10 @@ class UserEntity(nn.Module):
             users_PE = model(events_BLE, rows.actions_BL, rows.pauses_BL).flatten(0, 1)
             candidates_CE, log_q_C = step.candidates(target), step.log_q[target]
             next_scale, future_scale = self.next_scales[name](), self.future_scales[name]()
-            found[f"{name}_next"] = self.weight * sampled_softmax(
+            following = sampled_softmax(
                 users_PE[rows.next_queries_P], candidates_CE, log_q_C, rows.next_columns_P, next_scale, rows.next_seen
             )
+            found[f"{name}_next"] = self.weight * following * (len(rows.next_columns_P) / max(rows.num_next, 1))
             if self.future_weight > 0:
                 future = sampled_softmax(
                     users_PE[rows.future_queries_P],
@@ -47,5 +48,6 @@ class UserEntity(nn.Module):
                     future_scale,
                     rows.future_seen,
                 )
-                found[f"{name}_future"] = self.weight * self.future_weight * future
+                share = len(rows.future_columns_P) / max(rows.num_future, 1)
+                found[f"{name}_future"] = self.weight * self.future_weight * future * share
         return found

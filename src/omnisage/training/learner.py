@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from omnisage.batches.description import ModelDescription
+from omnisage.errors import OmnisageError
+from omnisage.launch import Launch
 from omnisage.model.model import Model
 from omnisage.tasks.config import TasksConfig
 from omnisage.tasks.entity_entity import EntityEntity
@@ -64,10 +66,10 @@ def build_learner(
     config: LearningConfig,
     *,
     seed: int,
+    device: torch.device,
 ) -> Learner:
     """A fresh learner; its weights depend on the seed alone."""
     torch.manual_seed(seed)
-    device = choose_device(config.training.device)
     model = Model(description, config.model).to(device)
     tasks = _build_tasks(model, description, sequence_entities, config.model.embedding_dim, config.tasks)
     task_modules = nn.ModuleDict({name: task for name, task in tasks.items() if isinstance(task, nn.Module)})
@@ -100,11 +102,21 @@ def _build_tasks(
     return tasks
 
 
-def choose_device(name: str) -> torch.device:
-    """The device that `auto`, `cpu` or `cuda` stands for on this machine."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+def choose_device(name: str, launch: Launch) -> torch.device:
+    """The device that `auto`, `cpu` or `cuda` stands for on this machine; each process of a machine has its own GPU.
+
+    Raises:
+        OmnisageError: there is no GPU, or there are fewer than processes.
+    """
+    num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "cpu" or (name == "auto" and num_gpus == 0):
+        return torch.device("cpu")
+    if num_gpus < launch.num_local:
+        raise OmnisageError(
+            f"training.device is '{name}', and {launch.num_local} process(es) of training run on this machine, which "
+            f"has {num_gpus} GPU(s); start at most one process per GPU, or set training.device to 'cpu'"
+        )
+    return torch.device("cuda", launch.local_rank)
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
