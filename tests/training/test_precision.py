@@ -11,6 +11,9 @@ from safetensors.numpy import load_file
 from torch import Tensor, nn
 
 from learning_world import Prepared, train
+from omnisage.batches.batch import Anchors, EntityBatch
+from omnisage.batches.description import LOG_DEGREE, FeatureDescription, ModelDescription, TypeDescription
+from omnisage.model.config import ModelConfig
 from omnisage.model.embedder import Embedded, EntityEmbedders
 from omnisage.model.modules import unit_rows
 from omnisage.tasks.softmax import sampled_softmax
@@ -83,6 +86,32 @@ def test_the_models_products_are_in_bfloat16_and_its_embeddings_and_weights_in_f
         torch.testing.assert_close(found.embeddings.norm(dim=1), torch.ones(len(found.embeddings)))
     weights = load_file(tmp_path / "half" / "model.safetensors")
     assert {values.dtype for values in weights.values()} == {np.dtype(np.float32)}
+
+
+def test_gradients_of_an_entity_that_many_anchors_read_add_up_in_float32() -> None:
+    torch.manual_seed(0)
+    features = {"image": FeatureDescription("vector", 3), LOG_DEGREE: FeatureDescription("number", 1)}
+    description = ModelDescription({"item": TypeDescription(features, num_slots=4)}, {})
+    embedders = EntityEmbedders(description, ModelConfig(dim=16, embedding_dim=8, num_heads=2)).eval()
+    num_anchors = 5000  # all with the first entity's features; all neighbors are the second one
+    anchors = Anchors(
+        rows_B=torch.zeros(num_anchors, dtype=torch.int64),
+        neighbors_BK=torch.ones(num_anchors, 4, dtype=torch.int64),
+        log_weights_BK=torch.rand(num_anchors, 4),
+        present_BK=torch.ones(num_anchors, 4, dtype=torch.bool),
+    )
+    batch = EntityBatch({"item": {"image": torch.randn(2, 3), LOG_DEGREE: torch.ones(2, 1)}}, {"item": anchors})
+    weights = list(embedders.feature_encoders["item"].neighbor.parameters())
+    target = torch.randn(8)  # the same for all, so that gradients do not cancel
+
+    def gradient() -> Tensor:
+        found = torch.autograd.grad((embedders(batch).embeddings @ target).sum(), weights)
+        return torch.cat([of_weight.flatten() for of_weight in found])
+
+    full = gradient()
+    with torch.autocast("cpu", torch.bfloat16):
+        half = gradient()
+    assert (half - full).norm() < 0.05 * full.norm()
 
 
 def test_the_loss_is_never_in_bfloat16() -> None:

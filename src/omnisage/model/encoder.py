@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from omnisage.model.config import ModelConfig
-from omnisage.model.modules import Projection, unit_rows
+from omnisage.model.modules import Projection, unit_rows, widened
 
 
 class EntityEncoder(nn.Module):
@@ -65,6 +65,7 @@ class EntityEncoder(nn.Module):
         # The last feature is the degree. Without neighbors it is not read, so that an entity which lost them to
         # dropout is embedded as one that never had any.
         is_isolated_B1 = ~present_BK.any(dim=1, keepdim=True)
+        own_BFD = widened(own_BFD)
         own_BFD = torch.cat([own_BFD[:, :-1], own_BFD[:, -1:].masked_fill(is_isolated_B1[..., None], 0)], dim=1)
         encode = self.collapsed if len(self.layers.layers) == 1 else self.ordinary
         cls_BD = encode(own_BFD, tokens_UD, neighbors_BK, log_weights_BK, present_BK)
@@ -93,34 +94,36 @@ class EntityEncoder(nn.Module):
         own_BFD = own_BFD + own_positions[1:]
         cls_D = self.cls + own_positions[0]
 
-        # The key bias adds the same to every score of a head, so it cancels in the softmax.
-        readers_HD = _score_vectors(attention, cls_D)
-        gated_readers_2HD = torch.cat([self.gate_offset * readers_HD, self.gate_slope * readers_HD])
-        scores_U2H = tokens_UD @ gated_readers_2HD.T
-        scores_BK2H = functional.embedding(neighbors_BK, scores_U2H)
-        scores_BKH = (
-            scores_BK2H[..., :num_heads]
-            + log_weights_BK[..., None] * scores_BK2H[..., num_heads:]
-            + slot_positions @ readers_HD.T
-        ).masked_fill(~present_BK[..., None], -torch.inf)
-        own_scores_BFH = own_BFD @ readers_HD.T
-        cls_scores_B1H = (readers_HD @ cls_D).expand(own_BFD.shape[0], 1, -1)
-        scores_BSH = torch.cat([cls_scores_B1H, own_scores_BFH, scores_BKH], dim=1)
-        weights_BSH = functional.dropout(scores_BSH.softmax(dim=1), self.dropout, self.training)
+        # Sums over many slots, and gradients of tokens that stand in many: in float32 whatever the products are in.
+        with torch.autocast(tokens_UD.device.type, enabled=False):
+            # The key bias adds the same to every score of a head, so it cancels in the softmax.
+            readers_HD = _score_vectors(attention, cls_D)
+            gated_readers_2HD = torch.cat([self.gate_offset * readers_HD, self.gate_slope * readers_HD])
+            scores_U2H = tokens_UD @ gated_readers_2HD.T
+            scores_BK2H = functional.embedding(neighbors_BK, scores_U2H)
+            scores_BKH = (
+                scores_BK2H[..., :num_heads]
+                + log_weights_BK[..., None] * scores_BK2H[..., num_heads:]
+                + slot_positions @ readers_HD.T
+            ).masked_fill(~present_BK[..., None], -torch.inf)
+            own_scores_BFH = own_BFD @ readers_HD.T
+            cls_scores_B1H = (readers_HD @ cls_D).expand(own_BFD.shape[0], 1, -1)
+            scores_BSH = torch.cat([cls_scores_B1H, own_scores_BFH, scores_BKH], dim=1)
+            weights_BSH = functional.dropout(scores_BSH.softmax(dim=1), self.dropout, self.training)
 
-        # Each head reads a weighted sum of tokens; the gate is linear, so it is applied to the sums.
-        own_weights_BHF = weights_BSH[:, 1:num_own].transpose(1, 2)
-        weights_BHK = weights_BSH[:, num_own:].transpose(1, 2)
-        both_B2HK = torch.cat([weights_BHK, weights_BHK * log_weights_BK[:, None]], dim=1)
-        sums_B2HD = both_B2HK @ functional.embedding(neighbors_BK, tokens_UD)
-        read_BHD = (
-            self.gate_offset * sums_B2HD[:, :num_heads]
-            + self.gate_slope * sums_B2HD[:, num_heads:]
-            + weights_BHK @ slot_positions
-            + own_weights_BHF @ own_BFD
-            + weights_BSH[:, 0, :, None] * cls_D
-        )
-        total_BH = weights_BSH.sum(dim=1)  # 1, but for dropout
+            # Each head reads a weighted sum of tokens; the gate is linear, so it is applied to the sums.
+            own_weights_BHF = weights_BSH[:, 1:num_own].transpose(1, 2)
+            weights_BHK = weights_BSH[:, num_own:].transpose(1, 2)
+            both_B2HK = torch.cat([weights_BHK, weights_BHK * log_weights_BK[:, None]], dim=1)
+            sums_B2HD = both_B2HK @ functional.embedding(neighbors_BK, tokens_UD)
+            read_BHD = (
+                self.gate_offset * sums_B2HD[:, :num_heads]
+                + self.gate_slope * sums_B2HD[:, num_heads:]
+                + weights_BHK @ slot_positions
+                + own_weights_BHF @ own_BFD
+                + weights_BSH[:, 0, :, None] * cls_D
+            )
+            total_BH = weights_BSH.sum(dim=1)  # 1, but for dropout
         attended_BD = _project_values(attention, read_BHD, total_BH)
         return _finish_layer(layer, cls_D.expand_as(attended_BD), attended_BD)
 
