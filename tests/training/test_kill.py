@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from training_command import Command, Linked, Moment, link_workspace
+from training_command import Command, Moment, link_workspace
 
 from learning_world import Prepared
 
@@ -19,12 +19,12 @@ STEPS = ("training.num_steps=6",)  # with the tiny config's dropout: its masks c
 
 
 @pytest.fixture(scope="module")
-def linked(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Linked:
+def linked(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Command:
     return link_workspace(prepared, tmp_path_factory.mktemp("linked") / "workspace")
 
 
 @pytest.fixture(scope="module")
-def whole(linked: Linked, tmp_path_factory: pytest.TempPathFactory) -> Command:
+def whole(linked: Command, tmp_path_factory: pytest.TempPathFactory) -> Command:
     command = linked.copy(tmp_path_factory.mktemp("whole") / "workspace")
     assert command.run(STEPS) == [0]
     return command
@@ -45,7 +45,7 @@ MOMENTS: list[Moment] = [
 
 
 def test_a_training_killed_again_and_again_ends_with_the_same_bytes(
-    linked: Linked, whole: Command, tmp_path: Path
+    linked: Command, whole: Command, tmp_path: Path
 ) -> None:
     command = linked.copy(tmp_path / "workspace")
     for moment in MOMENTS:
@@ -56,19 +56,18 @@ def test_a_training_killed_again_and_again_ends_with_the_same_bytes(
 
 
 def test_the_command_killed_from_outside_while_it_trains_ends_with_the_same_bytes(
-    linked: Linked, tmp_path: Path
+    linked: Command, tmp_path: Path
 ) -> None:
     overrides = ("training.num_steps=40", "training.validate_every=10", "training.checkpoint_every=3")
     undisturbed, command = linked.copy(tmp_path / "undisturbed"), linked.copy(tmp_path / "killed")
     assert undisturbed.run(overrides) == [0]
     line = [sys.executable, "-m", "omnisage", *command.arguments(overrides)]
-    for reached in (5, 22):
-        process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while num_logged_steps(command) < reached:
-            assert process.poll() is None
-            time.sleep(0.01)
-        os.kill(process.pid, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while num_logged_steps(command) < 17:
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
     assert num_logged_steps(command) < 40
     assert command.run(overrides) == [0]
     assert command.files() == undisturbed.files()

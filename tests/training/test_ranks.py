@@ -1,14 +1,16 @@
 """Several real processes take the steps of one, stop together and go on from each other's checkpoints."""
 
 import json
-import shutil
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
-from training_command import NO_DROPOUT, Command, Linked, link_workspace
+from training_command import NO_DROPOUT, Command, link_workspace
 
 from learning_world import Prepared
 from omnisage.batches.step import draw_step
@@ -25,12 +27,12 @@ FEW_ROWS = (*SIX_STEPS, "training.pairs_per_batch=3", "training.users_per_batch=
 
 
 @pytest.fixture(scope="module")
-def linked(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Linked:
+def linked(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Command:
     return link_workspace(prepared, tmp_path_factory.mktemp("linked") / "workspace")
 
 
 @pytest.fixture(scope="module")
-def one(linked: Linked, tmp_path_factory: pytest.TempPathFactory) -> Command:
+def one(linked: Command, tmp_path_factory: pytest.TempPathFactory) -> Command:
     """What one process does in six steps."""
     command = linked.copy(tmp_path_factory.mktemp("one") / "workspace")
     assert command.run(SIX_STEPS) == [0]
@@ -38,7 +40,7 @@ def one(linked: Linked, tmp_path_factory: pytest.TempPathFactory) -> Command:
 
 
 @pytest.fixture(scope="module")
-def two(linked: Linked, tmp_path_factory: pytest.TempPathFactory) -> Command:
+def two(linked: Command, tmp_path_factory: pytest.TempPathFactory) -> Command:
     """What two processes do in the same six steps."""
     command = linked.copy(tmp_path_factory.mktemp("two") / "workspace")
     assert command.run(SIX_STEPS, num_ranks=2) == [0, 0]
@@ -65,8 +67,17 @@ def test_two_processes_take_the_steps_of_one(one: Command, two: Command) -> None
     assert set(two.files()) == set(one.files())
 
 
+def test_torchrun_starts_them(linked: Command, two: Command, tmp_path: Path) -> None:
+    command = linked.copy(tmp_path / "workspace")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    line = [*torchrun, "-m", "omnisage", *command.arguments(SIX_STEPS)]
+    done = subprocess.run(line, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.stdout.count("best of 6 steps") == 1
+    assert command.files() == two.files()
+
+
 def test_three_processes_of_which_some_have_no_pair_or_user_take_the_steps_of_one(
-    linked: Linked, tmp_path: Path
+    linked: Command, tmp_path: Path
 ) -> None:
     alone, three = linked.copy(tmp_path / "alone"), linked.copy(tmp_path / "three")
     assert alone.run(FEW_ROWS) == [0]
@@ -76,7 +87,7 @@ def test_three_processes_of_which_some_have_no_pair_or_user_take_the_steps_of_on
 
 @pytest.mark.parametrize("num_ranks", [1, 2])
 def test_two_killed_processes_go_on_as_one_or_as_two(
-    linked: Linked, one: Command, two: Command, tmp_path: Path, num_ranks: int
+    linked: Command, one: Command, two: Command, tmp_path: Path, num_ranks: int
 ) -> None:
     command = linked.copy(tmp_path / "workspace")
     first, second = command.run(SIX_STEPS, num_ranks=2, dies_at=("os.rename", "checkpoint.safetensors.tmp", 2))
@@ -90,7 +101,7 @@ def test_two_killed_processes_go_on_as_one_or_as_two(
         assert_alike(command, one)
 
 
-def test_all_processes_stop_at_a_loss_that_is_not_finite_and_one_says_so(linked: Linked, tmp_path: Path) -> None:
+def test_all_processes_stop_at_a_loss_that_is_not_finite_and_one_says_so(linked: Command, tmp_path: Path) -> None:
     command = linked.copy(tmp_path / "workspace")
     overrides = [*SIX_STEPS, "training.learning_rate=1e30", "training.warmup_steps=0"]
     assert command.run(overrides, num_ranks=2) == [2, 2]
@@ -100,16 +111,15 @@ def test_all_processes_stop_at_a_loss_that_is_not_finite_and_one_says_so(linked:
     assert command.printed(1).read_text() == ""
 
 
-def test_an_up_to_date_training_is_left_alone_by_all(two: Command) -> None:
-    before = two.files()
-    assert two.run(SIX_STEPS, num_ranks=2) == [0, 0]
-    assert "up to date" in two.printed(0).read_text()
-    assert two.files() == before
+def test_an_up_to_date_training_is_left_alone_by_all(two: Command, tmp_path: Path) -> None:
+    command = two.copy(tmp_path / "workspace")
+    assert command.run(SIX_STEPS, num_ranks=2) == [0, 0]
+    assert "up to date" in command.printed(0).read_text()
+    assert command.files() == two.files()
 
 
 def test_a_training_killed_while_it_was_finished_is_finished_by_all(two: Command, tmp_path: Path) -> None:
-    shutil.copytree(two.workspace, tmp_path / "workspace")
-    command = Command(two.yaml, tmp_path / "workspace")
+    command = two.copy(tmp_path / "workspace")
     command.folder.rename(command.partial)
     assert command.run(SIX_STEPS, num_ranks=2) == [0, 0]
     assert command.files() == two.files()

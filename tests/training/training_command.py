@@ -22,7 +22,8 @@ from omnisage.runner import run_stale
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["omnisage.config", "omnisage.training.stage", "torch.utils.tensorboard", "torch._inductor.config"]
+    ["learning_world", "omnisage.runner", "torch.utils.tensorboard", "torch._inductor.config", "omnisage.config"]
+    + [f"omnisage.{stage}.stage" for stage in ("tables", "graph", "neighbors", "training")]
 )
 
 Moment = tuple[str, str, int]  # before the n-th event of this kind on a file of this name, see `_Death`
@@ -33,23 +34,10 @@ NO_DROPOUT = tuple(
 )
 
 
-@dataclass(frozen=True)
-class Linked:
-    """A workspace in which only training and what follows are missing; read only."""
-
-    prepared: Prepared
-    workspace: Path
-
-    def copy(self, workspace: Path) -> "Command":
-        """The command in a workspace of its own."""
-        shutil.copytree(self.workspace, workspace)
-        return Command(self.prepared.yaml, workspace)
-
-
-def link_workspace(prepared: Prepared, folder: Path) -> Linked:
-    """Run the stages before training, so that the command finds them up to date."""
+def link_workspace(prepared: Prepared, folder: Path) -> "Command":
+    """The command in a workspace in which only training and what follows are missing; copy it before it runs."""
     run_stale(Job(prepared.config(), prepared.yaml.parent, folder), stages=STAGES[:3])
-    return Linked(prepared, folder)
+    return Command(prepared.yaml, folder)
 
 
 @dataclass(frozen=True)
@@ -58,6 +46,11 @@ class Command:
 
     yaml: Path
     workspace: Path
+
+    def copy(self, workspace: Path) -> "Command":
+        """The command in a workspace of its own, which begins as this one."""
+        shutil.copytree(self.workspace, workspace)
+        return Command(self.yaml, workspace)
 
     @property
     def folder(self) -> Path:

@@ -67,21 +67,20 @@ def train(
             is_last = step == config.num_steps
             if step % config.log_every == 0 or is_last:
                 metrics.write(step, losses | {"learning_rate": learning_rate(batch.step, config)})
-            validates = step % config.validate_every == 0 or is_last
             position = replace(position, step=step)
+
+            validates = step % config.validate_every == 0 or is_last
             if validates:
                 scores = ranks.agree(validate(learner.model))
                 metrics.write(step, scores)
                 # Without anything held out for validation, the last weights are the best that are known.
                 score = scores.get("score", position.best)
-                is_best = score >= position.best
-                if is_best and ranks.is_first:
-                    save_weights(folder, learner)
-                position = (
-                    Position(step, score, 0)
-                    if is_best
-                    else replace(position, num_since_best=position.num_since_best + 1)
-                )
+                if score >= position.best:
+                    position = Position(step, score, 0)
+                    if ranks.is_first:
+                        save_weights(folder, learner)
+                else:
+                    position = replace(position, num_since_best=position.num_since_best + 1)
             if ranks.is_first and (validates or step % (config.checkpoint_every or config.num_steps) == 0):
                 metrics.sync()
                 save_checkpoint(folder, learner, position)
