@@ -106,6 +106,28 @@ def test_a_killed_run_goes_on_from_its_checkpoint_and_ends_with_the_same_bytes(
     assert bytes_of(out) == bytes_of(whole)
 
 
+def test_checkpoints_between_validations_lose_no_more_than_their_distance(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = ["training.num_steps=6", "training.validate_every=4", "training.checkpoint_every=3"]
+    train(prepared, tmp_path / "undisturbed", overrides)
+    load, taken = loop.load_steps, []
+
+    def watched(data: TrainingData, begin: int, end: int) -> Iterator[StepBatch]:
+        for batch in load(data, begin, end):
+            taken.append(batch.step)
+            if len(taken) == 4:
+                raise KeyboardInterrupt
+            yield batch
+
+    monkeypatch.setattr(loop, "load_steps", watched)
+    with pytest.raises(KeyboardInterrupt):
+        train(prepared, tmp_path / "killed", overrides)
+    train(prepared, tmp_path / "killed", overrides)
+    assert taken == [0, 1, 2, 3, 3, 4, 5]
+    assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "undisturbed")
+
+
 def test_a_run_killed_after_its_last_step_takes_none_again(
     prepared: Prepared, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,6 +75,8 @@ class EntityEncoder(nn.Module):
         self, own_BFD: Tensor, tokens_UD: Tensor, neighbors_BK: Tensor, log_weights_BK: Tensor, present_BK: Tensor
     ) -> Tensor:
         """The CLS output [B, D] by the whole transformer over all S tokens; any number of layers."""
+        if len(own_BFD) == 0:  # a rank without anchors of this type; torch's attention refuses an empty batch
+            return self.cls.expand(0, -1)
         gates_BKD = self.gate_offset + log_weights_BK[..., None] * self.gate_slope
         neighbors_BKD = gates_BKD * tokens_UD[neighbors_BK]
         cls_B1D = self.cls.expand(own_BFD.shape[0], 1, -1)
