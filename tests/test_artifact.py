@@ -1,17 +1,21 @@
 """An artifact is complete or absent, an interrupted one continues only under the same plan."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from omnisage import artifact
 from omnisage.artifact import (
+    SCRATCH,
     Plan,
     begin,
     commit,
     discard_partial,
     file_sha256,
+    finish_killed,
     manifest_sha256,
     partial_folder,
     read_manifest,
@@ -56,6 +60,47 @@ def test_a_partial_folder_without_a_plan_is_wiped(tmp_path: Path) -> None:
     assert [file.name for file in begin(tmp_path / "graph", PLAN).iterdir()] == ["plan.json"]
     discard_partial(tmp_path / "graph")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_scratch_files_are_gone_when_an_artifact_is_complete(tmp_path: Path) -> None:
+    scratch = begin(tmp_path / "graph", PLAN) / SCRATCH
+    scratch.mkdir()
+    (scratch / "checkpoint").write_bytes(b"x")
+    commit(tmp_path / "graph", {})
+    assert [file.name for file in (tmp_path / "graph").iterdir()] == ["manifest.json"]
+
+
+@pytest.mark.parametrize("moment", ["rmtree", "unlink", "rename"])
+def test_what_was_killed_while_it_was_finished_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    def kill(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "graph"
+    begin(out, PLAN)
+    commit(out, {"edges": 4})  # an older one
+    (begin(out, PLAN) / SCRATCH).mkdir()
+    with monkeypatch.context() as patch:
+        if moment == "rename":
+            patch.setattr(artifact, "replace_file", os.replace)  # which renames the manifest, before
+        patch.setattr(artifact.shutil if moment == "rmtree" else Path, moment, kill)
+        with pytest.raises(KeyboardInterrupt):
+            commit(out, {"edges": 5})
+    assert finish_killed(out, replace(PLAN, seed=4)) is None
+    finished = finish_killed(out, PLAN)
+    assert finished is not None
+    assert read_manifest(out, "graph") == finished
+    assert finished.counts == {"edges": 5}
+    assert [file.name for file in out.iterdir()] == ["manifest.json"]
+    assert [file.name for file in tmp_path.iterdir()] == ["graph"]
+    assert finish_killed(out, PLAN) is None
+
+
+def test_what_was_killed_before_is_not_finished(tmp_path: Path) -> None:
+    assert finish_killed(tmp_path / "graph", PLAN) is None
+    begin(tmp_path / "graph", PLAN)
+    assert finish_killed(tmp_path / "graph", PLAN) is None
 
 
 def test_a_new_artifact_replaces_the_old_one_only_when_it_is_complete(tmp_path: Path) -> None:

@@ -160,6 +160,24 @@ def test_a_run_prints_every_stage_with_its_time_and_counts(
     assert printed[1].rstrip().endswith("1,234 parameters, best of 400 steps, validation score 0.250")
 
 
+@pytest.mark.parametrize("command", ["run", "graph", "status"])
+def test_under_torchrun_only_training_runs_and_one_process_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], config_file: Path, command: str
+) -> None:
+    monkeypatch.setattr(cli, "_GRACE_S", 0.0)
+    for rank in ("0", "1"):
+        names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+        for name, value in names.items():
+            monkeypatch.setenv(name, value)
+        assert call(monkeypatch, command, str(config_file)) == 2
+        printed = capsys.readouterr().err
+        assert ("error: under torchrun only `omnisage training` runs" in printed) == (rank == "0")
+        assert printed == "" or rank == "0"
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert call(monkeypatch, "status", str(config_file)) == 0
+
+
 def test_the_schema_is_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(monkeypatch, "schema") == 0
     assert json.loads(capsys.readouterr().out)["title"] == "omnisage.yaml"

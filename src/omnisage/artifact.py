@@ -16,6 +16,7 @@ from typing import Any
 from omnisage.errors import OmnisageError
 
 FORMAT_VERSION = 1
+SCRATCH = "scratch"  # in a partial folder: what a resumed stage goes on from, and no artifact has
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,24 @@ def commit(folder: Path, counts: dict[str, Any]) -> Manifest:
     partial = partial_folder(folder)
     plan = Plan(**_read_json(partial / "plan.json"))
     manifest = Manifest(plan, counts)
-    (partial / "plan.json").unlink()
     write_json(partial / "manifest.json", asdict(manifest))
+    return _finish(folder, manifest)
+
+
+def finish_killed(folder: Path, plan: Plan) -> Manifest | None:
+    """Finish what was killed within `commit`, if it was: hours of work need not be repeated for their last moment."""
+    try:
+        manifest = read_manifest(partial_folder(folder), plan.stage)
+    except OmnisageError:
+        return None
+    return _finish(folder, manifest) if manifest.plan == plan else None
+
+
+def _finish(folder: Path, manifest: Manifest) -> Manifest:
+    """Give a partial folder that has its manifest its final name; killed at any moment, it can be called again."""
+    partial = partial_folder(folder)
+    shutil.rmtree(partial / SCRATCH, ignore_errors=True)
+    (partial / "plan.json").unlink(missing_ok=True)
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
@@ -121,9 +138,19 @@ def write_json(path: Path, content: Any) -> None:
     with temporary.open("w") as file:
         json.dump(content, file, indent=1, sort_keys=True, allow_nan=False)
         file.write("\n")
-        file.flush()
+    replace_file(temporary, path)
+
+
+def replace_file(temporary: Path, path: Path) -> None:
+    """Rename a written file; after a crash of the machine either the old file or the whole new one is there."""
+    with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

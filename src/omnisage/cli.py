@@ -6,6 +6,7 @@ Nothing heavy is imported here: stages and data set readers load when they run, 
 import json
 import os
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +15,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 
 from omnisage import __version__
 from omnisage.errors import OmnisageError
+from omnisage.launch import read_launch
 from omnisage.pipeline import STAGES, Job, Stage
 from omnisage.runner import inspect, run_one, run_stale
 from omnisage.terminal import print_error, print_outcomes, print_results, print_states, print_states_json
@@ -45,6 +47,9 @@ _PIPELINE = Group("Whole pipeline", sort_key=0)
 _STAGE = Group("One stage, in order", sort_key=1)
 _DATA = Group("Config and data", sort_key=2)
 _OPTIONS = Group("Options", sort_key=3)
+
+# torchrun kills all processes when one of them ends: those that print nothing wait for the one that does.
+_GRACE_S = 2.0
 
 app["--help"].group = app["--version"].group = _OPTIONS
 
@@ -122,7 +127,9 @@ def status(place: Place, *, as_json: _Json = False) -> None:
 def _add_stage(stage: Stage, position: int) -> None:
     def run_stage(place: Place, *, force: _Force = False) -> None:
         job = place.job()
-        print_outcomes([run_one(job, stage.name, force=force)])
+        outcome = run_one(job, stage.name, force=force)
+        if read_launch().is_first:
+            print_outcomes([outcome])
         if stage.name == "evaluation":
             _print_evaluation(job)
 
@@ -194,10 +201,10 @@ def main() -> None:
 
 def _call(arguments: list[str]) -> int:
     try:
+        _refuse_many_processes(arguments)
         app(arguments)
     except OmnisageError as error:
-        print_error(str(error))
-        return 2
+        return _refuse(error)
     except CycloptsError as error:
         command = " ".join(["omnisage", *(error.command_chain or ())])
         print_error(f"{error}\nsee `{command} --help`")
@@ -206,6 +213,23 @@ def _call(arguments: list[str]) -> int:
         print("interrupted; run the same command to continue", file=sys.stderr)
         return 130
     return 0
+
+
+def _refuse_many_processes(arguments: list[str]) -> None:
+    if read_launch().num_ranks > 1 and arguments[:1] != ["training"]:
+        raise OmnisageError(
+            "under torchrun only `omnisage training` runs; run the stages before it and after it without torchrun: "
+            "`omnisage tables`, `graph` and `neighbors`, then this, then `omnisage run` for the rest"
+        )
+
+
+def _refuse(error: OmnisageError) -> int:
+    """Say what is wrong, once: processes of torchrun all meet the same mistake, the first of a machine says it."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print_error(str(error))
+    else:
+        time.sleep(_GRACE_S)
+    return 2
 
 
 def _print_evaluation(job: Job) -> None:

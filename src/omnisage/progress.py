@@ -38,14 +38,14 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def track(description: str, total: int, unit: str) -> Generator[Advance]:
-    """Show progress over `total` units of work.
+def track(description: str, total: int, unit: str, *, shown: bool = True) -> Generator[Advance]:
+    """Show progress over `total` units of work; nothing unless `shown`.
 
     Example:
         with track("neighbors of movie", total=num_entities, unit="entities") as advance:
             advance(1024)
     """
-    if sys.stderr.isatty():
+    if shown and sys.stderr.isatty():
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -74,7 +74,7 @@ def track(description: str, total: int, unit: str) -> Generator[Advance]:
         nonlocal logged, completed
         completed += done
         now = time.monotonic()
-        if now - logged >= _LOG_EVERY_S:
+        if shown and now - logged >= _LOG_EVERY_S:
             logged = now
             rate = completed / (now - started)
             left_s = (total - completed) / rate if rate else 0.0

@@ -9,18 +9,19 @@ import os
 import sys
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omnisage.artifact import Plan, discard_partial, manifest_sha256, read_manifest
 from omnisage.errors import OmnisageError
+from omnisage.launch import read_launch
 from omnisage.pipeline import STAGES, Job, Stage
 from omnisage.staleness import why_stale
 
 # Fields that change speed or memory, never a result: changing them makes nothing stale.
-_WITHOUT_EFFECT = {"memory_limit"}
+_WITHOUT_EFFECT: Any = {"memory_limit": True, "training": {"checkpoint_every"}}
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ def run_one(job: Job, name: str, *, force: bool = False, stages: tuple[Stage, ..
         OmnisageError: an input is missing or stale; the message names the command to run first.
     """
     stage = next(stage for stage in stages if stage.name == name)
-    with _exclusive(job.workspace):
+    # Of the processes of a training on many devices the first one keeps others out.
+    with _exclusive(job.workspace) if read_launch().is_first else nullcontext():
         needed = _ancestors(stage, stages)
         for state in inspect(job, tuple(other for other in stages if other.name in needed)):
             if state.reason is not None:
@@ -103,9 +105,10 @@ def _run_if_stale(job: Job, stage: Stage, place: str, *, force: bool) -> Outcome
     reason = "forced" if force else why_stale(folder, plan)
     if reason is None:
         return Outcome(stage.name, None, read_manifest(folder, stage.name).counts)
-    if force:
-        discard_partial(folder)
-    print(f"{place}{stage.name}: {reason}", file=sys.stderr, flush=True)
+    if read_launch().is_first:
+        if force:
+            discard_partial(folder)
+        print(f"{place}{stage.name}: {reason}", file=sys.stderr, flush=True)
     started = time.perf_counter()
     try:
         manifest = stage.run(job, plan)

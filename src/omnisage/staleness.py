@@ -37,7 +37,7 @@ def why_stale(folder: Path, plan: Plan) -> str | None:
 
 
 def _is_interrupted(folder: Path) -> bool:
-    return (partial_folder(folder) / "plan.json").exists()
+    return any((partial_folder(folder) / name).exists() for name in ("plan.json", "manifest.json"))
 
 
 def _change(old: str | None, new: str | None) -> str:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from learning_world import Prepared
 from omnisage.batches.impressions import EventImpressions, event_impressions
-from omnisage.batches.positives import draw_sequences
+from omnisage.batches.positives import SequenceSizes, draw_sequences
 from omnisage.batches.step import TrainingData, draw_step
 from omnisage.tables.artifact import SequencePart, TablesImpressions
 from omnisage.training.data import open_training_data
@@ -87,7 +87,10 @@ def test_a_step_has_the_impressions_of_its_own_next_actions_among_its_anchors(da
     part = data.sequences["user"].part
     num_present = 0
     for step in range(4):
-        batch, drawn = draw_step(data, step), draw_sequences(data.sequences["user"], 6, 12, data.seed, step)
+        batch, drawn = (
+            draw_step(data, step),
+            draw_sequences(data.sequences["user"], SequenceSizes(6, 12), data.seed, step),
+        )
         extra, rows = batch.sequences["user"].next_impressions, batch.sequences["user"]
         assert extra is not None
         assert drawn.impressions is not None

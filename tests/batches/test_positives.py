@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from making_sources import make_sequence
 
 from learning_world import Prepared
-from omnisage.batches.positives import PairGroup, draw_pairs, draw_sequences, pair_groups
+from omnisage.batches.positives import PairGroup, SequenceSizes, draw_pairs, draw_sequences, pair_groups
 from omnisage.graph.artifact import open_graph
 from omnisage.randomness import pair_hashes
 from omnisage.tables.artifact import Tables
@@ -140,7 +140,7 @@ def test_crops_are_consecutive_and_futures_are_within_reach_of_the_same_user(
     # The entity of an event is its own number, its action that times two: so one sees what was drawn.
     data = make_sequence(lengths, times, list(range(total)), future_s=future_s, actions=[2 * i for i in range(total)])
     owners = np.repeat(np.arange(len(lengths)), lengths)
-    drawn = draw_sequences(data, num_users, max_length, seed=1, step=step)
+    drawn = draw_sequences(data, SequenceSizes(num_users, max_length), seed=1, step=step)
     num_with_events = sum(length > 0 for length in lengths)
     assert len(drawn.present_BL) == min(num_users, num_with_events)
     seen: set[int] = set()
@@ -168,7 +168,10 @@ def test_crops_are_consecutive_and_futures_are_within_reach_of_the_same_user(
 
 def test_events_of_one_second_stand_in_any_order() -> None:
     data = make_sequence([4], [0, 7, 7, 9], list(range(4)), future_s=10)
-    orders = [tuple(draw_sequences(data, 1, 4, seed=0, step=step).event_ids_BL[0].tolist()) for step in range(200)]
+    orders = [
+        tuple(draw_sequences(data, SequenceSizes(1, 4), seed=0, step=step).event_ids_BL[0].tolist())
+        for step in range(200)
+    ]
     assert set(orders) == {(0, 1, 2, 3), (0, 2, 1, 3)}
     assert orders.count((0, 1, 2, 3)) == pytest.approx(100, abs=35)
 
@@ -177,7 +180,7 @@ def test_futures_and_crops_are_drawn_uniformly() -> None:
     data = make_sequence([6], [0, 1, 2, 3, 4, 90], list(range(6)), future_s=10)
     futures, begins, num_first = np.zeros(6), np.zeros(6), 0
     for step in range(3000):
-        drawn = draw_sequences(data, 1, 2, seed=0, step=step)
+        drawn = draw_sequences(data, SequenceSizes(1, 2), seed=0, step=step)
         begins[drawn.event_ids_BL[0, 0]] += 1
         if drawn.event_ids_BL[0, 0] == 0:
             num_first += 1
@@ -185,3 +188,21 @@ def test_futures_and_crops_are_drawn_uniformly() -> None:
     np.testing.assert_allclose(begins / 3000, [0.2] * 5 + [0], atol=0.04)
     assert futures.sum() / num_first == pytest.approx(0.25, abs=0.06)  # a quarter of those that have a future
     np.testing.assert_allclose(futures / futures.sum(), [0, 0.25, 0.25, 0.25, 0.25, 0], atol=0.09)
+
+
+def test_of_each_user_so_many_events_are_looked_for_and_each_alike_often() -> None:
+    data = make_sequence([2, 6], [*range(2), *range(6)], list(range(8)), future_s=10)
+    asked, asked_future = np.zeros(8), np.zeros(8)
+    for step in range(2000):
+        drawn = draw_sequences(data, SequenceSizes(2, 6, num_queries=3), seed=0, step=step)
+        whole = draw_sequences(data, SequenceSizes(2, 6), seed=0, step=step)
+        assert np.array_equal(drawn.event_ids_BL, whole.event_ids_BL)  # all are read
+        assert np.array_equal(whole.asks_next_BL, whole.present_BL)
+        assert not (drawn.asks_next_BL & ~drawn.present_BL).any()
+        assert not (drawn.has_future_BL & ~whole.has_future_BL).any()
+        assert sorted(drawn.asks_next_BL.sum(axis=1).tolist()) == [2, 3]
+        assert drawn.has_future_BL.sum(axis=1).max() <= 1  # a quarter, rounded up
+        asked[drawn.event_ids_BL[drawn.asks_next_BL]] += 1
+        asked_future[drawn.event_ids_BL[drawn.has_future_BL]] += 1
+    np.testing.assert_allclose(asked / 2000, [1, 1] + [0.5] * 6, atol=0.04)
+    assert asked_future[2:7].min() > 0.5 * asked_future[2:7].max()

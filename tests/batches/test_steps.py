@@ -11,11 +11,13 @@ from learning_world import Prepared
 from omnisage.batches.batch import StepBatch
 from omnisage.batches.entities import build_entity_batch
 from omnisage.batches.loader import load_steps
-from omnisage.batches.positives import draw_pairs, draw_sequences
+from omnisage.batches.positives import SequenceSizes, draw_pairs, draw_sequences
 from omnisage.batches.step import BatchSizes, TrainingData, draw_step
 from omnisage.training.data import open_training_data
 
-SIZES = BatchSizes(num_pairs=16, num_users=3, max_length=5, num_random=4, num_feature_entities=6)
+SIZES = BatchSizes(
+    num_pairs=16, sequences=SequenceSizes(num_users=3, max_length=5), num_random=4, num_feature_entities=6
+)
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +103,12 @@ def test_a_step_embeds_with_the_neighborhoods_of_its_own_fold(data: TrainingData
     assert leaves(batch.entities) != leaves(other)
 
 
+def asking(data: TrainingData, num_queries: int | None) -> TrainingData:
+    """The same data, of which a step looks for so many events of a user."""
+    sequences = replace(data.sizes.sequences, num_queries=num_queries)
+    return replace(data, sizes=replace(data.sizes, sequences=sequences))
+
+
 def test_candidates_are_distinct_positives_and_random_entities(data: TrainingData) -> None:
     for step in range(8):
         batch = draw_step(data, step)
@@ -114,7 +122,7 @@ def test_candidates_are_distinct_positives_and_random_entities(data: TrainingDat
             assert len(candidates.positives) == candidates.num_positives
             num_random = len(np.setdiff1d(candidates.ids, candidates.positives))
             assert num_random <= data.sizes.num_random
-        events = draw_sequences(data.sequences["user"], 6, 12, data.seed, step)
+        events = draw_sequences(data.sequences["user"], data.sizes.sequences, data.seed, step)
         from_pairs = draw_pairs(data.groups[step % 4], data.sizes.num_pairs, data.seed, step)
         expected = np.concatenate(
             [
@@ -126,17 +134,22 @@ def test_candidates_are_distinct_positives_and_random_entities(data: TrainingDat
         assert sorted(batch.candidates["item"].positives.tolist()) == sorted(expected.tolist())
 
 
-def test_a_users_row_looks_for_what_comes_after_the_events_that_it_knows(data: TrainingData) -> None:
+@pytest.mark.parametrize("num_queries", [None, 3])
+def test_a_users_row_looks_for_what_comes_after_the_events_that_it_knows(
+    data: TrainingData, num_queries: int | None
+) -> None:
+    data = asking(data, num_queries)
     for step in range(4):
         batch = draw_step(data, step)
         anchors, rows, ids = anchor_ids(data, batch), batch.sequences["user"], batch.candidates["item"].ids
-        drawn = draw_sequences(data.sequences["user"], 6, 12, data.seed, step)
+        drawn = draw_sequences(data.sequences["user"], data.sizes.sequences, data.seed, step)
         next_targets, future_targets = {}, {}
         length = drawn.present_BL.shape[1]
         for b, present in enumerate(drawn.present_BL):
             for i in range(int(present.sum())):
                 assert anchors[int(rows.events_BL[b, i])] == ("item", int(drawn.event_ids_BL[b, i]))
-                next_targets[b * (length + 1) + i] = int(drawn.event_ids_BL[b, i])  # knows i events, looks for event i
+                if drawn.asks_next_BL[b, i]:  # knows i events, looks for event i
+                    next_targets[b * (length + 1) + i] = int(drawn.event_ids_BL[b, i])
                 if drawn.has_future_BL[b, i]:  # knows event i as well, looks for what comes after it
                     future_targets[b * (length + 1) + i + 1] = int(drawn.future_ids_BL[b, i])
             assert torch.all(rows.events_BL[b, int(present.sum()) :] == 0)
@@ -147,11 +160,13 @@ def test_a_users_row_looks_for_what_comes_after_the_events_that_it_knows(data: T
             assert dict(zip(queries.tolist(), ids[columns.numpy()].tolist(), strict=True)) == expected
 
 
-def test_what_a_user_has_had_is_no_negative_of_its_queries(data: TrainingData) -> None:
+@pytest.mark.parametrize("num_queries", [None, 3])
+def test_what_a_user_has_had_is_no_negative_of_its_queries(data: TrainingData, num_queries: int | None) -> None:
+    data = asking(data, num_queries)
     for step in range(4):
         batch = draw_step(data, step)
         rows, ids = batch.sequences["user"], batch.candidates["item"].ids
-        drawn = draw_sequences(data.sequences["user"], 6, 12, data.seed, step)
+        drawn = draw_sequences(data.sequences["user"], data.sizes.sequences, data.seed, step)
         length = drawn.present_BL.shape[1]
         for queries, columns, seen in (
             (rows.next_queries_P, rows.next_columns_P, rows.next_seen),

@@ -48,7 +48,7 @@ def make_step(*, requires_grad: bool = True) -> Step:
     ids = {"item": np.array([4, 7, 9], np.uint32), "tag": np.array([0, 2], np.uint32)}
     places = {"item": rows(3, 4, 5), "tag": rows(6, 7)}
     candidates = {t: Candidates(ids[t], places[t], 0.5, len(ids[t]), ids[t]) for t in ids}
-    pairs = {"item": PairRows(rows(0, 1, 6), rows(2, 0, 1)), "tag": PairRows(rows(4), rows(1))}
+    pairs = {"item": PairRows(rows(0, 1, 6), rows(2, 0, 1), 3), "tag": PairRows(rows(4), rows(1), 1)}
     sequence = SequenceRows(
         events_BL=torch.tensor([[0, 1, 2], [2, 0, 0]]),
         actions_BL=torch.tensor([[0, 1, 1], [1, 0, 0]]),
@@ -59,10 +59,12 @@ def make_step(*, requires_grad: bool = True) -> Step:
         future_queries_P=rows(1, 2),
         future_columns_P=rows(2, 2),
         future_seen=None,
+        num_next=4,
+        num_future=2,
     )
     features = {
-        "item": [FeatureRows(rows(0, 2), rows(1, 2), "item"), FeatureRows(rows(1), rows(0), "tag")],
-        "tag": [FeatureRows(rows(0), rows(1), "tag")],
+        "item": [FeatureRows(rows(0, 2), rows(1, 2), "item", 2), FeatureRows(rows(1), rows(0), "tag", 1)],
+        "tag": [FeatureRows(rows(0), rows(1), "tag", 1)],
     }
     batch = StepBatch(0, EntityBatch({}, {}), candidates, pairs, {"user": sequence}, features)
     embeddings = torch.randn(NUM_ANCHORS, DIM, dtype=torch.float64)

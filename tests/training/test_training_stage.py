@@ -106,15 +106,37 @@ def test_a_killed_run_goes_on_from_its_checkpoint_and_ends_with_the_same_bytes(
     assert bytes_of(out) == bytes_of(whole)
 
 
+def test_checkpoints_between_validations_lose_no_more_than_their_distance(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = ["training.num_steps=6", "training.validate_every=4", "training.checkpoint_every=3"]
+    train(prepared, tmp_path / "undisturbed", overrides)
+    load, taken = loop.load_steps, []
+
+    def watched(data: TrainingData, begin: int, end: int) -> Iterator[StepBatch]:
+        for batch in load(data, begin, end):
+            taken.append(batch.step)
+            if len(taken) == 4:
+                raise KeyboardInterrupt
+            yield batch
+
+    monkeypatch.setattr(loop, "load_steps", watched)
+    with pytest.raises(KeyboardInterrupt):
+        train(prepared, tmp_path / "killed", overrides)
+    train(prepared, tmp_path / "killed", overrides)
+    assert taken == [0, 1, 2, 3, 3, 4, 5]
+    assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "undisturbed")
+
+
 def test_a_run_killed_after_its_last_step_takes_none_again(
     prepared: Prepared, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def kill(_: Path) -> None:
+    def kill(*_: object) -> None:
         raise KeyboardInterrupt
 
     out = tmp_path / "training"
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "delete_checkpoint", kill)
+        patch.setattr(stage, "commit", kill)
         with pytest.raises(KeyboardInterrupt):
             train(prepared, out, ["training.num_steps=6"])
     monkeypatch.setattr(loop, "train_step", kill)
@@ -164,7 +186,7 @@ def test_a_loss_or_gradient_that_is_not_finite_stops_before_the_step(
         message = r"loss of step 2 is not finite \(entity_entity .*user_next .*; lower training.learning_rate"
         with pytest.raises(OmnisageError, match=message):
             train(prepared, out, ["training.num_steps=6"])
-    checkpoint = load_file(partial_folder(out) / "checkpoint.safetensors")
+    checkpoint = load_file(partial_folder(out) / "scratch" / "checkpoint.safetensors")
     assert all(np.isfinite(values).all() for values in checkpoint.values())
     train(prepared, out, ["training.num_steps=6"])  # without the defect it goes on as if nothing had been
     assert bytes_of(out) == bytes_of(whole)

@@ -82,6 +82,7 @@ class PairRows:
 
     queries_P: Tensor  # int64, among the A anchors
     columns_P: Tensor  # int64, the positive among the candidates of its type
+    num_all: int  # positives of this target type over all ranks: P, unless several train together
     hard: ExtraNegatives | None = None
 
 
@@ -106,6 +107,8 @@ class SequenceRows:
     future_queries_P: Tensor
     future_columns_P: Tensor
     future_seen: Seen | None
+    num_next: int  # next and future positives over all ranks
+    num_future: int
     surfaces_BL: Tensor | None = None  # int64
     times_BL: Tensor | None = None  # int64, Unix seconds
     next_impressions: ExtraNegatives | None = None
@@ -118,18 +121,28 @@ class FeatureRows:
     owners_P: Tensor  # int64, among the unique entities of their type: whose features are the queries
     columns_P: Tensor  # int64, the entity to find, among the candidates of the target type
     target: str
+    num_all: int  # of these rows over all ranks
+
+
+@dataclass(frozen=True)
+class OwnAnchors:
+    """Which of a step's anchors one of several ranks embeds."""
+
+    rows: Tensor  # int64, among the A anchors
+    num_anchors: int  # A
 
 
 @dataclass(frozen=True)
 class StepBatch:
-    """One training step."""
+    """One training step; where several ranks train together, what is one rank's share of it, and what all have."""
 
     step: int
-    entities: EntityBatch
+    entities: EntityBatch  # its anchors are the A anchors, or this rank's own
     candidates: dict[str, Candidates]  # by target type
     pairs: dict[str, PairRows]  # by target type
     sequences: dict[str, SequenceRows]  # by sequence
     features: dict[str, list[FeatureRows]]  # by the owners' type
+    own: OwnAnchors | None = None  # None: all
 
 
 def to_device(batch: Moved, device: torch.device) -> Moved:

@@ -5,6 +5,7 @@ pairs of fold f and embeds entities with neighborhoods from which fold f is abse
 the input of the step that learns it (peers call this removing target edges, reverse edges included).
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,15 +118,27 @@ class DrawnSequences:
     actions_BL: NDArray[np.int64] | None
     pauses_BL: NDArray[np.int64]
     present_BL: NDArray[np.bool_]
+    asks_next_BL: NDArray[np.bool_]  # whether the user before event i looks for it
     future_ids_BL: Ids  # at i: an entity from the future of event i; meaningless where `has_future_BL` is False
     has_future_BL: NDArray[np.bool_]
     surfaces_BL: NDArray[np.int64] | None
     times_BL: NDArray[np.int64]  # Unix seconds; where absent, that of the user's first event
-    impressions: DrawnNegatives | None  # of the P present events, in flat order
+    impressions: DrawnNegatives | None  # of the P events that are looked for, in flat order
 
 
-def draw_sequences(data: SequenceData, num_users: int, max_length: int, seed: int, step: int) -> DrawnSequences:
+@dataclass(frozen=True)
+class SequenceSizes:
+    """How much a step draws of a sequence."""
+
+    num_users: int
+    max_length: int
+    num_queries: int | None = None  # of a user; none: all
+
+
+def draw_sequences(data: SequenceData, sizes: SequenceSizes, seed: int, step: int) -> DrawnSequences:
     """Draw users without replacement, and of each at most `max_length` consecutive events.
+
+    All of these are read, and `num_queries` of them looked for, or a quarter as many futures (PinnerFormer §3.4).
 
     Events of one second have no order, so each draw gives them another. The future of event i is an entity drawn
     uniformly from the events after it within `future_s`, whether they are in the crop or not (OmniSage Eq. 5, at random
@@ -134,11 +147,11 @@ def draw_sequences(data: SequenceData, num_users: int, max_length: int, seed: in
     rng = generator(seed, "sequences", step)
     indptr = data.part.indptr.astype(np.int64)
     candidates = np.flatnonzero(np.diff(indptr) > 0)
-    users = rng.choice(candidates, size=min(num_users, len(candidates)), replace=False)
+    users = rng.choice(candidates, size=min(sizes.num_users, len(candidates)), replace=False)
     begins, ends = indptr[users], indptr[users + 1]
-    slack = np.maximum(ends - begins - max_length, 0)
+    slack = np.maximum(ends - begins - sizes.max_length, 0)
     begins = begins + (rng.random(len(users)) * (slack + 1)).astype(np.int64)
-    lengths = np.minimum(ends - begins, max_length)
+    lengths = np.minimum(ends - begins, sizes.max_length)
     places_BL = begins[:, None] + np.arange(lengths.max(initial=1))
     present_BL = places_BL < (begins + lengths)[:, None]
     places_BL = np.where(present_BL, places_BL, begins[:, None])
@@ -150,18 +163,31 @@ def draw_sequences(data: SequenceData, num_users: int, max_length: int, seed: in
     columns_BL = np.minimum(drawn_BL - begins[:, None], places_BL.shape[1] - 1)
     in_crop_BL = has_future_BL & (drawn_BL < (begins + lengths)[:, None])
     drawn_BL = np.where(in_crop_BL, np.take_along_axis(shuffled_BL, columns_BL, axis=1), drawn_BL)
+    asks_next_BL = present_BL
+    if sizes.num_queries is not None:
+        asks_next_BL = _some_of_each_row(present_BL, sizes.num_queries, rng)
+        has_future_BL = _some_of_each_row(has_future_BL, math.ceil(_FUTURE_SHARE * sizes.num_queries), rng)
     entities, times_BL = data.part.entities, data.part.times[shuffled_BL]
     return DrawnSequences(
         entities[shuffled_BL],
         _labels(data.part.actions, shuffled_BL),
         pause_classes(times_BL),
         present_BL,
+        asks_next_BL,
         entities[np.where(has_future_BL, drawn_BL, places_BL)],
         has_future_BL,
         _labels(data.part.surfaces, shuffled_BL),
         times_BL,
-        None if data.impressions is None else _draw_impressions(data.impressions, shuffled_BL[present_BL], seed, step),
+        None
+        if data.impressions is None
+        else _draw_impressions(data.impressions, shuffled_BL[asks_next_BL], seed, step),
     )
+
+
+def _some_of_each_row(chosen_BL: NDArray[np.bool_], num: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """At most `num` of the chosen ones of each row, at random."""
+    keys_BL = np.where(chosen_BL, rng.random(chosen_BL.shape), 2.0)
+    return chosen_BL & (keys_BL.argsort(axis=1).argsort(axis=1) < num)
 
 
 def _labels(values: NDArray[np.uint32] | None, places_BL: NDArray[np.int64]) -> NDArray[np.int64] | None:

@@ -1,4 +1,8 @@
-"""One training step's batch, as a function of (seed, step): what a resumed run draws is what it would have drawn."""
+"""One training step's batch, as a function of (seed, step): what a resumed run draws is what it would have drawn.
+
+Where several ranks train together, each draws the whole step (a few thousand ids) and gathers its share: of the anchors
+of every type, of the pairs of every target, of the users, and of the features those whose target is its own anchor.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +15,7 @@ from omnisage.batches.batch import (
     Candidates,
     ExtraNegatives,
     FeatureRows,
+    OwnAnchors,
     PairRows,
     Seen,
     SequenceRows,
@@ -23,9 +28,11 @@ from omnisage.batches.positives import (
     DrawnSequences,
     PairGroup,
     SequenceData,
+    SequenceSizes,
     draw_pairs,
     draw_sequences,
 )
+from omnisage.batches.share import WHOLE, Share
 from omnisage.randomness import generator
 
 Ids = NDArray[np.uint32]
@@ -36,8 +43,7 @@ class BatchSizes:
     """How much a step draws."""
 
     num_pairs: int
-    num_users: int
-    max_length: int
+    sequences: SequenceSizes
     num_random: int  # random entities per target type
     num_feature_entities: int  # entities per target type in the entity-feature task, 0 without it
 
@@ -52,15 +58,18 @@ class TrainingData:
     mask_history: bool  # what a user has had is no negative
     sizes: BatchSizes
     seed: int
+    share: Share = WHOLE
     hard: HardNegatives | None = None
 
 
 class _Rows:
     """Where an entity stands: its row among the anchors, and its column among the candidates of its type."""
 
-    def __init__(self, anchors: dict[str, Ids], candidates: dict[str, Ids]):
+    def __init__(self, anchors: dict[str, Ids], candidates: dict[str, Ids], share: Share):
         self.anchors = anchors
         self.candidates = candidates
+        self.share = share
+        self.own = {t: ids[share.of(len(ids))] for t, ids in anchors.items()}
         self.firsts = dict(zip(anchors, np.cumsum([0, *map(len, anchors.values())])[:-1], strict=True))
 
     def anchor(self, entity_type: str, ids: Ids) -> torch.Tensor:
@@ -69,21 +78,26 @@ class _Rows:
     def column(self, entity_type: str, ids: Ids) -> torch.Tensor:
         return torch.from_numpy(np.searchsorted(self.candidates[entity_type], ids))
 
-    def extra(self, entity_type: str, drawn: list[DrawnNegatives]) -> ExtraNegatives:
-        present_PM = torch.from_numpy(np.concatenate([part.present_PM for part in drawn]))
-        rows_PM = self.anchor(entity_type, np.concatenate([part.ids_PM for part in drawn]))
-        log_q_P = torch.from_numpy(np.concatenate([part.log_q_P for part in drawn]))
+    def extra(self, entity_type: str, drawn: list[DrawnNegatives], own: slice) -> ExtraNegatives:
+        present_PM = torch.from_numpy(np.concatenate([part.present_PM for part in drawn])[own])
+        rows_PM = self.anchor(entity_type, np.concatenate([part.ids_PM for part in drawn])[own])
+        log_q_P = torch.from_numpy(np.concatenate([part.log_q_P for part in drawn])[own])
         return ExtraNegatives(torch.where(present_PM, rows_PM, 0), present_PM, log_q_P)
+
+    def own_anchors(self) -> OwnAnchors | None:
+        if self.share.num_ranks == 1:
+            return None
+        rows = torch.cat([self.anchor(entity_type, ids) for entity_type, ids in self.own.items()])
+        return OwnAnchors(rows, sum(map(len, self.anchors.values())))
 
 
 def draw_step(data: TrainingData, step: int) -> StepBatch:
-    """Draw the batch of one step."""
+    """Draw the batch of one step: all of it, or this rank's share."""
     fold = step % len(data.sources)
     source, sizes = data.sources[fold], data.sizes
     pairs = draw_pairs(data.groups[fold], sizes.num_pairs, data.seed, step) if data.groups[fold] else []
     sequences = {
-        name: draw_sequences(sequence, sizes.num_users, sizes.max_length, data.seed, step)
-        for name, sequence in data.sequences.items()
+        name: draw_sequences(sequence, sizes.sequences, data.seed, step) for name, sequence in data.sequences.items()
     }
     hard = draw_hard_negatives(data.hard, pairs, step) if data.hard is not None else None
     positives = _positives(data, pairs, sequences)
@@ -100,8 +114,8 @@ def draw_step(data: TrainingData, step: int) -> StepBatch:
         anchors[source_type] = np.union1d(anchors.get(source_type, source_ids[:0]), source_ids)
     for entity_type, extra_ids in _extra_ids(data, pairs, hard, sequences):
         anchors[entity_type] = np.union1d(anchors[entity_type], extra_ids)
-    rows = _Rows(anchors, candidates)
-    entities, unique = build_entity_batch(source, anchors)
+    rows = _Rows(anchors, candidates, data.share)
+    entities, unique = build_entity_batch(source, rows.own)
     return StepBatch(
         step=step,
         entities=entities,
@@ -121,6 +135,7 @@ def draw_step(data: TrainingData, step: int) -> StepBatch:
             for name, drawn in sequences.items()
         },
         features=_feature_rows(data, source, unique, rows, step),
+        own=rows.own_anchors(),
     )
 
 
@@ -175,38 +190,65 @@ def _pair_rows(
         columns.setdefault(target, []).append(rows.column(target, target_ids))
         if hard is not None:
             extra.setdefault(target, []).append(hard[number])
-    return {
-        t: PairRows(torch.cat(queries[t]), torch.cat(columns[t]), rows.extra(t, extra[t]) if t in extra else None)
-        for t in queries
-    }
+    found: dict[str, PairRows] = {}
+    for target, of_target in queries.items():
+        queries_P, columns_P = torch.cat(of_target), torch.cat(columns[target])
+        own = rows.share.of(len(columns_P))
+        negatives = rows.extra(target, extra[target], own) if target in extra else None
+        found[target] = PairRows(queries_P[own], columns_P[own], num_all=len(columns_P), hard=negatives)
+    return found
 
 
 def _sequence_rows(entity_type: str, drawn: DrawnSequences, rows: _Rows, *, mask_history: bool) -> SequenceRows:
+    num_next, num_future = int(drawn.asks_next_BL.sum()), int(drawn.has_future_BL.sum())
+    own = rows.share.of(len(drawn.present_BL))
+    own_asked = slice(*(int(drawn.asks_next_BL[:end].sum()) for end in (own.start, own.stop)))
+    drawn = _of_users(drawn, own)
     present_BL = drawn.present_BL
     num_users, length = present_BL.shape
     # Row i of a user knows i events: it looks for event i, and, knowing event i - 1 last, for a future of event i - 1.
     before_BL = np.arange(num_users)[:, None] * (length + 1) + np.arange(length)
     events_BL = np.where(present_BL, rows.anchor(entity_type, drawn.event_ids_BL).numpy(), 0)
     events_P = rows.column(entity_type, drawn.event_ids_BL[present_BL])
+    followings_P = rows.column(entity_type, drawn.event_ids_BL[drawn.asks_next_BL])
     futures_P = rows.column(entity_type, drawn.future_ids_BL[drawn.has_future_BL])
     places_P = torch.from_numpy(np.nonzero(present_BL)[1])
+    asks_next_P = torch.from_numpy(drawn.asks_next_BL[present_BL])
     has_future_P = torch.from_numpy(drawn.has_future_BL[present_BL])
     begins_P = torch.arange(len(places_P)) - places_P
     return SequenceRows(
         events_BL=torch.from_numpy(events_BL),
         actions_BL=None if drawn.actions_BL is None else torch.from_numpy(drawn.actions_BL),
         pauses_BL=torch.from_numpy(drawn.pauses_BL),
-        next_queries_P=torch.from_numpy(before_BL[present_BL]),
-        next_columns_P=events_P,
-        next_seen=_seen(events_P, begins_P, places_P, events_P) if mask_history else None,
+        next_queries_P=torch.from_numpy(before_BL[drawn.asks_next_BL]),
+        next_columns_P=followings_P,
+        next_seen=_seen(events_P, begins_P[asks_next_P], places_P[asks_next_P], followings_P) if mask_history else None,
         future_queries_P=torch.from_numpy((before_BL + 1)[drawn.has_future_BL]),
         future_columns_P=futures_P,
         future_seen=_seen(events_P, begins_P[has_future_P], places_P[has_future_P] + 1, futures_P)
         if mask_history
         else None,
+        num_next=num_next,
+        num_future=num_future,
         surfaces_BL=None if drawn.surfaces_BL is None else torch.from_numpy(drawn.surfaces_BL),
         times_BL=torch.from_numpy(drawn.times_BL),
-        next_impressions=None if drawn.impressions is None else rows.extra(entity_type, [drawn.impressions]),
+        next_impressions=None if drawn.impressions is None else rows.extra(entity_type, [drawn.impressions], own_asked),
+    )
+
+
+def _of_users(drawn: DrawnSequences, users: slice) -> DrawnSequences:
+    """The same of some users; impressions, which are by event, stay those of all."""
+    return DrawnSequences(
+        drawn.event_ids_BL[users],
+        None if drawn.actions_BL is None else drawn.actions_BL[users],
+        drawn.pauses_BL[users],
+        drawn.present_BL[users],
+        drawn.asks_next_BL[users],
+        drawn.future_ids_BL[users],
+        drawn.has_future_BL[users],
+        None if drawn.surfaces_BL is None else drawn.surfaces_BL[users],
+        drawn.times_BL[users],
+        drawn.impressions,
     )
 
 
@@ -229,19 +271,19 @@ def _feature_rows(
     for target, ids in rows.candidates.items():
         rng = generator(data.seed, "features", target, step)
         chosen = np.sort(rng.choice(ids, size=min(len(ids), data.sizes.num_feature_entities), replace=False))
-        columns = rows.column(target, chosen)
-        owners = torch.from_numpy(np.searchsorted(unique[target], chosen))
-        found.setdefault(target, []).append(FeatureRows(owners, columns, target))
-
         slots_BK = source.neighbors[target].ids[chosen]
         picks_B = _pick_slots(slots_BK != EMPTY, rng)
+        is_own_B = np.isin(chosen, rows.own[target])  # the batch has the neighbors of these
+
+        groups = [(target, chosen[is_own_B], chosen[is_own_B], len(chosen))]
         for block in source.neighbors[target].blocks:
-            here = np.flatnonzero((picks_B >= block.begin) & (picks_B < block.end))
-            if len(here):
-                owners = np.searchsorted(unique[block.type], slots_BK[here, picks_B[here]])
-                found.setdefault(block.type, []).append(
-                    FeatureRows(torch.from_numpy(owners), columns[torch.from_numpy(here)], target)
-                )
+            is_here_B = (picks_B >= block.begin) & (picks_B < block.end)
+            if is_here_B.any():
+                here = np.flatnonzero(is_here_B & is_own_B)
+                groups.append((block.type, slots_BK[here, picks_B[here]], chosen[here], int(is_here_B.sum())))
+        for owner, owner_ids, ids_P, num_all in groups:
+            owners_P = torch.from_numpy(np.searchsorted(unique[owner], owner_ids))
+            found.setdefault(owner, []).append(FeatureRows(owners_P, rows.column(target, ids_P), target, num_all))
     return found
 
 

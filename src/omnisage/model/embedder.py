@@ -10,7 +10,7 @@ from omnisage.batches.description import ModelDescription
 from omnisage.model.config import ModelConfig
 from omnisage.model.encoder import EntityEncoder
 from omnisage.model.features import FeatureEncoder
-from omnisage.model.modules import Modules
+from omnisage.model.modules import Modules, widened
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class EntityEmbedders(nn.Module):
     def forward(self, batch: EntityBatch) -> Embedded:
         """Embed all anchors of a batch."""
         vectors = {t: self.feature_encoders[t].vectors(raw) for t, raw in batch.features.items()}
-        tokens_UD = torch.cat([self.feature_encoders[t].neighbor_tokens(v) for t, v in vectors.items()])
+        tokens_UD = widened(torch.cat([self.feature_encoders[t].neighbor_tokens(v) for t, v in vectors.items()]))
         embeddings = [
             self.entity_encoders[t](
                 self.feature_encoders[t].own_tokens(vectors[t], anchors.rows_B),

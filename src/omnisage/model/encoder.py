@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from omnisage.model.attention import AttentionInput, attend
 from omnisage.model.config import ModelConfig
-from omnisage.model.modules import Projection
+from omnisage.model.modules import Projection, unit_rows, widened
 
 
 class EntityEncoder(nn.Module):
@@ -66,15 +66,18 @@ class EntityEncoder(nn.Module):
         # The last feature is the degree. Without neighbors it is not read, so that an entity which lost them to
         # dropout is embedded as one that never had any.
         is_isolated_B1 = ~present_BK.any(dim=1, keepdim=True)
+        own_BFD = widened(own_BFD)
         own_BFD = torch.cat([own_BFD[:, :-1], own_BFD[:, -1:].masked_fill(is_isolated_B1[..., None], 0)], dim=1)
         encode = self.collapsed if len(self.layers.layers) == 1 else self.ordinary
         cls_BD = encode(own_BFD, tokens_UD, neighbors_BK, log_weights_BK, present_BK)
-        return functional.normalize(self.head(cls_BD) + self.skip(own_BFD.flatten(1)), dim=-1)
+        return unit_rows(self.head(cls_BD) + self.skip(own_BFD.flatten(1)))
 
     def ordinary(
         self, own_BFD: Tensor, tokens_UD: Tensor, neighbors_BK: Tensor, log_weights_BK: Tensor, present_BK: Tensor
     ) -> Tensor:
         """The CLS output [B, D] by the whole transformer over all S tokens; any number of layers."""
+        if len(own_BFD) == 0:  # a rank without anchors of this type; torch's attention refuses an empty batch
+            return self.cls.expand(0, -1)
         gates_BKD = self.gate_offset + log_weights_BK[..., None] * self.gate_slope
         neighbors_BKD = gates_BKD * tokens_UD[neighbors_BK]
         cls_B1D = self.cls.expand(own_BFD.shape[0], 1, -1)
@@ -92,28 +95,30 @@ class EntityEncoder(nn.Module):
         own_positions, slot_positions = self.positions[: 1 + self.num_features], self.positions[1 + self.num_features :]
         cls_D = self.cls + own_positions[0]
 
-        # The key bias adds the same to every score of a head, so it cancels in the softmax.
-        readers_HD = _score_vectors(attention, cls_D)
-        gates_2D = torch.stack([self.gate_offset, self.gate_slope])
-        own_BJD = torch.cat([cls_D.expand(len(own_BFD), 1, -1), own_BFD + own_positions[1:]], dim=1)
-        shape_BSH = (len(own_BFD), len(self.positions), attention.num_heads)
-        reads_HBD, totals_HB = attend(
-            AttentionInput(
-                tokens_UD=tokens_UD,
-                scores_UG=tokens_UD @ (gates_2D[:, None] * readers_HD).flatten(0, 1).T,
-                neighbors_BK=neighbors_BK,
-                log_weights_BK=log_weights_BK,
-                present_BK=present_BK,
-                own_BJD=own_BJD,
-                own_scores_BJH=own_BJD @ readers_HD.T,
-                positions_KD=slot_positions,
-                position_scores_KH=slot_positions @ readers_HD.T,
-                gates_2D=gates_2D,
-                factors_BSH=functional.dropout(tokens_UD.new_ones(shape_BSH), self.dropout)
-                if self.training and self.dropout
-                else None,
+        # Sums over many slots, and gradients of tokens that stand in many: in float32 whatever the products are in.
+        with torch.autocast(tokens_UD.device.type, enabled=False):
+            # The key bias adds the same to every score of a head, so it cancels in the softmax.
+            readers_HD = _score_vectors(attention, cls_D)
+            gates_2D = torch.stack([self.gate_offset, self.gate_slope])
+            own_BJD = torch.cat([cls_D.expand(len(own_BFD), 1, -1), own_BFD + own_positions[1:]], dim=1)
+            shape_BSH = (len(own_BFD), len(self.positions), attention.num_heads)
+            reads_HBD, totals_HB = attend(
+                AttentionInput(
+                    tokens_UD=tokens_UD,
+                    scores_UG=tokens_UD @ (gates_2D[:, None] * readers_HD).flatten(0, 1).T,
+                    neighbors_BK=neighbors_BK,
+                    log_weights_BK=log_weights_BK,
+                    present_BK=present_BK,
+                    own_BJD=own_BJD,
+                    own_scores_BJH=own_BJD @ readers_HD.T,
+                    positions_KD=slot_positions,
+                    position_scores_KH=slot_positions @ readers_HD.T,
+                    gates_2D=gates_2D,
+                    factors_BSH=functional.dropout(tokens_UD.new_ones(shape_BSH), self.dropout)
+                    if self.training and self.dropout
+                    else None,
+                )
             )
-        )
         attended_BD = _project_values(attention, reads_HBD, totals_HB)
         return _finish_layer(layer, cls_D.expand_as(attended_BD), attended_BD)
 

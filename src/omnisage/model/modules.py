@@ -1,4 +1,4 @@
-"""Two small modules that the others share."""
+"""What the other modules share."""
 
 from collections.abc import ItemsView, Mapping, ValuesView
 from typing import Generic, TypeVar, cast
@@ -68,3 +68,17 @@ class Projection(nn.Module):
         first = self.mlp[0]
         assert isinstance(first, nn.Linear)
         return apply(self.linear) + self.mlp[1:](apply(first))
+
+
+def widened(values: Tensor) -> Tensor:
+    """The values in float32 at least.
+
+    For what is read at many places of a batch: torch adds up its gradient in its own type, and sums of bfloat16 stop
+    growing at 256 times what is added (on a CPU, 10,000 numbers of 1/4 add up to 256 * 1/4).
+    """
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def unit_rows(rows: Tensor) -> Tensor:
+    """Rows [..., E] scaled to length 1, in float32 at least."""
+    return functional.normalize(widened(rows), dim=-1)

@@ -11,6 +11,7 @@ from omnisage.batches.description import SequenceDescription
 from omnisage.batches.pauses import NUM_PAUSES
 from omnisage.model.config import ModelConfig
 from omnisage.model.dropout import Dropout
+from omnisage.model.modules import unit_rows
 from omnisage.model.times import TimeFeatures
 
 
@@ -69,7 +70,7 @@ class SequenceModel(nn.Module):
         tokens_BLD = self.dropout(tokens_BLD + self.positions[: tokens_BLD.shape[1]])
         for layer in self.layers:
             tokens_BLD = layer(tokens_BLD)
-        return functional.normalize(self.head(self.norm(tokens_BLD)), dim=-1)
+        return unit_rows(self.head(self.norm(tokens_BLD)))
 
 
 def _small_embedding(num_values: int, dim: int) -> nn.Embedding | None:

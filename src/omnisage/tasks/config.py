@@ -41,6 +41,14 @@ class UserEntityConfig(ConfigModel):
 
     weight: Annotated[float, Field(ge=0)] = 1.0
     future_weight: Annotated[float, Field(ge=0, description="weight of the future action beside the next")] = 1.0
+    queries_per_user: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="events of a user that a step looks for, drawn at random: users count alike, and a step is "
+            "faster; none: all events that it reads",
+        ),
+    ] = None
     mask_history: Annotated[
         bool, Field(description="what a user has had is no negative; false where things are bought again and again")
     ] = True

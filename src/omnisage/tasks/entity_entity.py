@@ -19,7 +19,7 @@ class EntityEntity(nn.Module):
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         pairs = step.batch.pairs
-        num_pairs = sum(len(rows.columns_P) for rows in pairs.values())
+        num_pairs = sum(rows.num_all for rows in pairs.values())
         total: Tensor | None = None
         for target, rows in pairs.items():
             queries_PE = functional.embedding(rows.queries_P, step.embedded.embeddings)

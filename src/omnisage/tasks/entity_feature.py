@@ -5,11 +5,10 @@ It keeps content in the embedding: what an entity is must be readable from where
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from omnisage.batches.description import LOG_DEGREE, ModelDescription
 from omnisage.model.features import FeatureEncoder
-from omnisage.model.modules import Modules
+from omnisage.model.modules import Modules, unit_rows
 from omnisage.tasks.config import EntityFeatureConfig
 from omnisage.tasks.softmax import InverseTemperature, sampled_softmax
 from omnisage.tasks.task import Step
@@ -56,7 +55,7 @@ class EntityFeature(nn.Module):
 
     def encode(self, entity_type: str, feature: str, vectors_PV: Tensor) -> Tensor:
         """Looked-up raw features [P, V] as queries [P, E] of length 1."""
-        return functional.normalize(self.encoders[entity_type][feature](vectors_PV), dim=-1)
+        return unit_rows(self.encoders[entity_type][feature](vectors_PV))
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         found: list[Tensor] = []
@@ -69,13 +68,12 @@ class EntityFeature(nn.Module):
                 )
                 of_groups = queries_PE.split([len(rows.owners_P) for rows in groups])
                 for rows, group_PE in zip(groups, of_groups, strict=True):
-                    found.append(
-                        sampled_softmax(
-                            group_PE,
-                            candidates[rows.target],
-                            step.log_q[rows.target],
-                            rows.columns_P,
-                            self.scales[rows.target](),
-                        )
+                    loss = sampled_softmax(
+                        group_PE,
+                        candidates[rows.target],
+                        step.log_q[rows.target],
+                        rows.columns_P,
+                        self.scales[rows.target](),
                     )
+                    found.append(loss * (len(rows.columns_P) / rows.num_all))
         return {"entity_feature": self.weight * torch.stack(found).mean()} if found else {}

@@ -61,7 +61,8 @@ def sampled_softmax(
     """
     if len(columns_P) == 0:
         return queries_PE.sum() * 0.0
-    return _ChunkedSoftmax.apply(scale * queries_PE, candidates_CE, log_q_C, columns_P, seen, others_P)
+    with torch.autocast(queries_PE.device.type, enabled=False):  # logits, their softmax and the loss: never in bfloat16
+        return _ChunkedSoftmax.apply(scale * queries_PE, candidates_CE, log_q_C, columns_P, seen, others_P)
 
 
 class _ChunkedSoftmax(torch.autograd.Function):

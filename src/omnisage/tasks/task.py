@@ -36,5 +36,10 @@ class Task(Protocol):
     """What training asks of a task, which is a `torch.nn.Module`: its parameters train with the model's."""
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """Losses of this step by name, each already multiplied by its weight; they are added up."""
+        """Losses of this step by name, each already multiplied by its weight; they are added up.
+
+        Where several ranks train together, the rows are one rank's share, and so is a loss: over all ranks losses add
+        up to those of the whole step. So a sum over rows is divided by the rows of all ranks (`num_all`), and every
+        rank gives the same names, also for rows of which it has none.
+        """
         ...

@@ -40,7 +40,7 @@ class UserEntity(nn.Module):
             candidates_CE, log_q_C = step.candidates(target), step.log_q[target]
             next_scale, future_scale = self.next_scales[name](), self.future_scales[name]()
             next_PE = functional.embedding(rows.next_queries_P, users_PE)
-            found[f"{name}_next"] = self.weight * sampled_softmax(
+            following = sampled_softmax(
                 next_PE,
                 candidates_CE,
                 log_q_C,
@@ -49,6 +49,7 @@ class UserEntity(nn.Module):
                 rows.next_seen,
                 others_P=step.extra_log_sums(rows.next_impressions, next_PE, next_scale),
             )
+            found[f"{name}_next"] = self.weight * following * (len(rows.next_columns_P) / max(rows.num_next, 1))
             if self.future_weight > 0:
                 future = sampled_softmax(
                     functional.embedding(rows.future_queries_P, users_PE),
@@ -58,5 +59,6 @@ class UserEntity(nn.Module):
                     future_scale,
                     rows.future_seen,
                 )
-                found[f"{name}_future"] = self.weight * self.future_weight * future
+                share = len(rows.future_columns_P) / max(rows.num_future, 1)
+                found[f"{name}_future"] = self.weight * self.future_weight * future * share
         return found

@@ -7,9 +7,8 @@ from pathlib import Path
 from safetensors.torch import load_file, safe_open, save_file  # pyright: ignore[reportPrivateImportUsage]
 from torch import Tensor
 
+from omnisage.artifact import SCRATCH, replace_file
 from omnisage.training.learner import Learner
-
-_FILE = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
@@ -22,25 +21,21 @@ class Position:
 
 
 def save_checkpoint(folder: Path, learner: Learner, position: Position) -> None:
-    """Replace the checkpoint in `folder`."""
+    """Replace the checkpoint in `folder`; killed at any moment, the old one is there or the new one."""
     state = {"position": asdict(position), "totals": learner.stream.totals}
-    _save(folder / _FILE, learner.state(), {"state": json.dumps(state)})
+    _file(folder).parent.mkdir(exist_ok=True)
+    _save(_file(folder), learner.state(), {"state": json.dumps(state)})
 
 
 def load_checkpoint(folder: Path, learner: Learner) -> Position | None:
     """Restore the learner from the checkpoint in `folder`, if there is one."""
-    path = folder / _FILE
+    path = _file(folder)
     if not path.exists():
         return None
     with safe_open(path, framework="pt") as file:
         stored = json.loads(file.metadata()["state"])
     learner.restore(load_file(path), stored["totals"])
     return Position(**stored["position"])
-
-
-def delete_checkpoint(folder: Path) -> None:
-    """A finished run needs no checkpoint."""
-    (folder / _FILE).unlink(missing_ok=True)
 
 
 def save_weights(folder: Path, learner: Learner) -> None:
@@ -53,4 +48,8 @@ def save_weights(folder: Path, learner: Learner) -> None:
 def _save(path: Path, state: dict[str, Tensor], metadata: dict[str, str]) -> None:
     temporary = path.with_name(path.name + ".tmp")
     save_file({name: value.contiguous() for name, value in state.items()}, temporary, metadata)
-    temporary.rename(path)
+    replace_file(temporary, path)
+
+
+def _file(folder: Path) -> Path:
+    return folder / SCRATCH / "checkpoint.safetensors"

@@ -22,6 +22,14 @@ class TrainingConfig(ConfigModel):
     validate_every: Annotated[int, Field(ge=1, description="steps between validations and checkpoints")] = 100
     log_every: Annotated[int, Field(ge=1)] = 20
     patience: Annotated[int, Field(ge=1, description="validations without a better one before stopping early")] = 5
+    checkpoint_every: Annotated[
+        int | None,
+        Field(ge=1, description="steps between checkpoints beside those at validations; changes no result"),
+    ] = None
+    precision: Annotated[
+        Literal["float32", "bfloat16"],
+        Field(description="of the products in the model; weights, norms, softmaxes and losses are float32 in either"),
+    ] = "float32"
     num_threads: Annotated[
         int, Field(ge=1, description="threads of torch; sums are rounded as they are split, so results depend on it")
     ] = 2

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omnisage.batches.hard_negatives import HardNegatives, known_partners
 from omnisage.batches.impressions import event_impressions
-from omnisage.batches.positives import PairGroup, SequenceData, pair_groups, sequence_data
+from omnisage.batches.positives import PairGroup, SequenceData, SequenceSizes, pair_groups, sequence_data
 from omnisage.batches.step import BatchSizes, TrainingData
 from omnisage.errors import OmnisageError
 from omnisage.graph.artifact import open_graph
@@ -44,8 +44,11 @@ def open_training_data(
         )
     sizes = BatchSizes(
         num_pairs=config.training.pairs_per_batch,
-        num_users=config.training.users_per_batch,
-        max_length=config.model.sequence.max_length,
+        sequences=SequenceSizes(
+            num_users=config.training.users_per_batch,
+            max_length=config.model.sequence.max_length,
+            num_queries=config.tasks.user_entity.queries_per_user,
+        ),
         num_random=config.tasks.num_random_negatives,
         num_feature_entities=max(config.training.pairs_per_batch // 8, 1) if uses_features else 0,
     )

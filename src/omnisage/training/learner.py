@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from omnisage.batches.description import ModelDescription
+from omnisage.errors import OmnisageError
+from omnisage.launch import Launch
 from omnisage.model.model import Model
 from omnisage.tasks.config import TasksConfig
 from omnisage.tasks.entity_entity import EntityEntity
@@ -64,18 +66,23 @@ def build_learner(
     config: LearningConfig,
     *,
     seed: int,
+    device: torch.device,
 ) -> Learner:
     """A fresh learner; its weights depend on the seed alone."""
     torch.manual_seed(seed)
-    device = choose_device(config.training.device)
     model = Model(description, config.model).to(device)
     tasks = _build_tasks(model, description, sequence_entities, config.model.embedding_dim, config.tasks)
     task_modules = nn.ModuleDict({name: task for name, task in tasks.items() if isinstance(task, nn.Module)})
     task_modules.to(device)
+    parameters = [*model.parameters(), *task_modules.parameters()]
+    # Biases, norms, gates and temperatures have no reason to be small: only matrices and tables decay.
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.training.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
     optimizer = torch.optim.AdamW(
-        [*model.parameters(), *task_modules.parameters()],
+        groups,
         lr=config.training.learning_rate,
-        weight_decay=config.training.weight_decay,
         fused=True,  # one pass over weights and moments, a quarter of the time of the default on a CPU
     )
     return Learner(model, tasks, task_modules, PositiveStream(num_entities, seed), optimizer, device)
@@ -100,11 +107,21 @@ def _build_tasks(
     return tasks
 
 
-def choose_device(name: str) -> torch.device:
-    """The device that `auto`, `cpu` or `cuda` stands for on this machine."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+def choose_device(name: str, launch: Launch) -> torch.device:
+    """The device that `auto`, `cpu` or `cuda` stands for on this machine; each process of a machine has its own GPU.
+
+    Raises:
+        OmnisageError: there is no GPU, or there are fewer than processes.
+    """
+    num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "cpu" or (name == "auto" and num_gpus == 0):
+        return torch.device("cpu")
+    if num_gpus < launch.num_local:
+        raise OmnisageError(
+            f"training.device is '{name}', and {launch.num_local} process(es) of training run on this machine, which "
+            f"has {num_gpus} GPU(s); start at most one process per GPU, or set training.device to 'cpu'"
+        )
+    return torch.device("cuda", launch.local_rank)
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:

@@ -3,6 +3,8 @@
 Only validation users and pairs are read, and only events before `train_end`. The full evaluation is a stage of its own.
 """
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,13 +13,16 @@ from omnisage.batches.entities import EntitySource
 from omnisage.model.inference import Vectors, embed_entities, embed_users
 from omnisage.model.model import Model
 from omnisage.tables.artifact import SequencePart, Tables
+from omnisage.training.ranks import ALONE, Ranks
 
 _K = 10
 _QUERIES_PER_BLOCK = 512
 
 
-def validate(model: Model, source: EntitySource, tables: Tables, *, max_length: int) -> dict[str, float]:
-    """Score the model.
+def validate(
+    model: Model, source: EntitySource, tables: Tables, *, max_length: int, ranks: Ranks = ALONE
+) -> dict[str, float]:
+    """Score the model; of several ranks each embeds a range of the entities.
 
     Returns:
         `<sequence>_recall@10` and `pairs_recall@10` where there is something held out, and `score`, their mean.
@@ -28,11 +33,11 @@ def validate(model: Model, source: EntitySource, tables: Tables, *, max_length: 
     pairs = {types: held for types, held in tables.held_out_pairs("validation").items() if len(held)}
     sequences = {name: tables.sequences[name] for name in model.sequences}
     needed = {t for types in pairs for t in types} | {sequence.entity for sequence in sequences.values()}
-    embeddings = {
-        t: embed_entities(model.embedders, source, t, begin=0, end=n, device=device)
-        for t, n in tables.num_entities.items()
-        if t in needed
-    }
+
+    def embed(entity_type: str, begin: int, end: int) -> Vectors:
+        return embed_entities(model.embedders, source, entity_type, begin=begin, end=end, device=device)
+
+    embeddings = {t: ranks.join_rows(n, partial(embed, t)) for t, n in tables.num_entities.items() if t in needed}
     metrics: dict[str, float] = {}
     for name, sequence in sequences.items():
         part = sequence.part("validation")

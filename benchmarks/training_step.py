@@ -1,0 +1,96 @@
+"""How long a training step takes in float32, in bfloat16, and compiled, side by side on the same batches.
+
+    python benchmarks/training_step.py examples/movielens/omnisage.yaml --set model.dim=768 --set model.num_heads=12
+
+Needs a workspace whose `tables`, `graph` and `neighbors` are done. The variants take turns, step by step, so that what
+else the machine does meets all of them; printed are the median and the least of the steps' times on the clock and of
+the processor's, after `--warm-up` steps. Batches are drawn before.
+"""
+
+import argparse
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from omnisage.batches.batch import to_device
+from omnisage.batches.entities import describe_model
+from omnisage.batches.step import draw_step
+from omnisage.config import load_config
+from omnisage.launch import Launch
+from omnisage.tables.artifact import open_tables
+from omnisage.training.config import TrainingConfig
+from omnisage.training.data import open_training_data
+from omnisage.training.learner import Learner, build_learner, choose_device
+from omnisage.training.loop import train_step
+
+VARIANTS = ("float32", "bfloat16", "compiled")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A learner of its own, and what its steps took."""
+
+    learner: Learner
+    config: TrainingConfig
+    clock_s: list[float] = field(default_factory=list[float])
+    processor_s: list[float] = field(default_factory=list[float])
+    losses: list[float] = field(default_factory=list[float])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--set", action="append", default=[], dest="changes", metavar="FIELD=VALUE")
+    parser.add_argument("--workspace", type=Path)
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["float32", "bfloat16"])
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--warm-up", type=int, default=3)
+    arguments = parser.parse_args()
+
+    config = load_config(arguments.config, arguments.changes)
+    workspace: Path = arguments.workspace or arguments.config.parent / "workspace"
+    tables = open_tables(workspace / "tables")
+    data = open_training_data(tables, workspace / "graph", workspace / "neighbors", config.learning, seed=config.seed)
+    entities = {name: sequence.entity for name, sequence in data.sequences.items()}
+    description = describe_model(data.sources[0], {name: tables.sequences[name].num_actions for name in entities})
+    device = choose_device(config.training.device, Launch())
+    torch.set_num_threads(config.training.num_threads)
+    torch.use_deterministic_algorithms(device.type == "cpu")
+    variants: dict[str, Variant] = {}
+    for name in arguments.variants:
+        learner = build_learner(
+            description, entities, tables.num_entities, config.learning, seed=config.seed, device=device
+        )
+        learner.model.train()
+        if name == "compiled":
+            learner.model.embedders.compile(dynamic=True)
+            for sequence_model in learner.model.sequences.values():
+                sequence_model.compile(dynamic=True)
+        precision = "bfloat16" if name == "bfloat16" else "float32"
+        variants[name] = Variant(learner, config.training.model_copy(update={"precision": precision}))
+
+    for step in range(arguments.warm_up + arguments.steps):
+        batch = to_device(draw_step(data, step), device)
+        for name, variant in variants.items():
+            began = time.perf_counter(), time.process_time()
+            losses = train_step(variant.learner, batch, variant.config, seed=data.seed)
+            taken = time.perf_counter() - began[0], time.process_time() - began[1]
+            variant.losses.append(losses["loss"])
+            if step >= arguments.warm_up:
+                variant.clock_s.append(taken[0])
+                variant.processor_s.append(taken[1])
+            elif step == 0:
+                print(f"{name}: first step {taken[0]:.1f} s", flush=True)
+    print(f"{device}, {torch.get_num_threads()} thread(s), dim {config.model.dim}, {arguments.steps} steps")
+    print("variant    clock s: median   least   processor s: median   least    last loss")
+    for name, variant in variants.items():
+        numbers = [f(times) for times in (variant.clock_s, variant.processor_s) for f in (np.median, np.min)]
+        print(f"{name:10} {numbers[0]:15.3f} {numbers[1]:7.3f} {numbers[2]:21.3f} {numbers[3]:7.3f} ", end="")
+        print(f"{variant.losses[-1]:12.4f}")
+
+
+if __name__ == "__main__":
+    main()
