@@ -5,6 +5,7 @@ It keeps content in the embedding: what an entity is must be readable from where
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from omnisage.batches.description import LOG_DEGREE, ModelDescription
 from omnisage.model.features import FeatureEncoder

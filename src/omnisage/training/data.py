@@ -60,7 +60,7 @@ def open_training_data(
         config.tasks.user_entity.mask_history,
         sizes,
         seed,
-        _hard_negatives(neighbors, groups, config.tasks, seed) if uses_pairs else None,
+        hard=_hard_negatives(neighbors, groups, config.tasks, seed) if uses_pairs else None,
     )
 
 
