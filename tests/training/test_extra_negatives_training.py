@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,10 +64,10 @@ def test_killed_and_resumed_is_as_never_killed(
 ) -> None:
     out, take = tmp_path / "training", loop.train_step
 
-    def killed(learner: loop.Learner, batch: loop.StepBatch, *others: object) -> dict[str, float]:
+    def killed(learner: loop.Learner, batch: loop.StepBatch, *others: Any, **named: Any) -> dict[str, float]:
         if batch.step == 3:
             raise KeyboardInterrupt
-        return take(learner, batch, *others)  # type: ignore[arg-type]
+        return take(learner, batch, *others, **named)
 
     monkeypatch.setattr(loop, "train_step", killed)
     with pytest.raises(KeyboardInterrupt):

@@ -167,7 +167,7 @@ def draw_sequences(data: SequenceData, sizes: SequenceSizes, seed: int, step: in
     if sizes.num_queries is not None:
         asks_next_BL = _some_of_each_row(present_BL, sizes.num_queries, rng)
         has_future_BL = _some_of_each_row(has_future_BL, math.ceil(_FUTURE_SHARE * sizes.num_queries), rng)
-    entities, times_BL, shown = data.part.entities, data.part.times[shuffled_BL], data.impressions
+    entities, times_BL = data.part.entities, data.part.times[shuffled_BL]
     return DrawnSequences(
         entities[shuffled_BL],
         _labels(data.part.actions, shuffled_BL),
