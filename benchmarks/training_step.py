@@ -26,7 +26,7 @@ from omnisage.training.data import open_training_data
 from omnisage.training.learner import Learner, build_learner, choose_device
 from omnisage.training.loop import train_step
 
-VARIANTS = ("float32", "bfloat16", "compiled")
+VARIANTS = ("float32", "bfloat16", "compiled", "users-compiled")
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ def main() -> None:
             description, entities, tables.num_entities, config.learning, seed=config.seed, device=device
         )
         learner.model.train()
-        if name == "compiled":
-            learner.model.embedders.compile(dynamic=True)
-            for sequence_model in learner.model.sequences.values():
-                sequence_model.compile(dynamic=True)
+        compiled = [learner.model.embedders] if name == "compiled" else []
+        compiled += list(learner.model.sequences.values()) if name.endswith("compiled") else []
+        for module in compiled:
+            module.compile(dynamic=True)
         precision = "bfloat16" if name == "bfloat16" else "float32"
         variants[name] = Variant(learner, config.training.model_copy(update={"precision": precision}))
 
