@@ -4,20 +4,23 @@
 
 Needs a workspace whose `tables`, `graph` and `neighbors` are done. The variants take turns, step by step, so that what
 else the machine does meets all of them; printed are the median and the least of the steps' times on the clock and of
-the processor's, after `--warm-up` steps. Batches are drawn before.
+the processor's, after `--warm-up` steps. Batches are drawn before. With `--ranks 1 2 8`, what the first of so many
+ranks draws of a step, and how long that takes, instead.
 """
 
 import argparse
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from omnisage.batches.batch import to_device
+from omnisage.batches.description import LOG_DEGREE
 from omnisage.batches.entities import describe_model
-from omnisage.batches.step import draw_step
+from omnisage.batches.share import Share
+from omnisage.batches.step import TrainingData, draw_step
 from omnisage.config import load_config
 from omnisage.launch import Launch
 from omnisage.tables.artifact import open_tables
@@ -26,7 +29,7 @@ from omnisage.training.data import open_training_data
 from omnisage.training.learner import Learner, build_learner, choose_device
 from omnisage.training.loop import train_step
 
-VARIANTS = ("float32", "bfloat16", "compiled")
+VARIANTS = ("float32", "bfloat16", "compiled", "users-compiled")
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,29 @@ class Variant:
     losses: list[float] = field(default_factory=list[float])
 
 
+def print_shares(data: TrainingData, numbers: list[int], num_steps: int) -> None:
+    """What a rank draws, by the number of ranks: medians over steps."""
+    print("ranks  processor ms  own anchors  distinct entities")
+    for num_ranks in numbers:
+        rows: list[tuple[float, int, int]] = []
+        for step in range(num_steps):
+            began = time.process_time()
+            entities = draw_step(replace(data, share=Share(0, num_ranks)), step).entities
+            taken_s = time.process_time() - began
+            num_anchors = sum(len(anchors.rows_B) for anchors in entities.anchors.values())
+            num_entities = sum(len(features[LOG_DEGREE]) for features in entities.features.values())
+            rows.append((1000 * taken_s, num_anchors, num_entities))
+        medians = np.median(rows, axis=0)
+        print(f"{num_ranks:5} {medians[0]:13.1f} {medians[1]:12,.0f} {medians[2]:18,.0f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
     parser.add_argument("--set", action="append", default=[], dest="changes", metavar="FIELD=VALUE")
     parser.add_argument("--workspace", type=Path)
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["float32", "bfloat16"])
+    parser.add_argument("--ranks", type=int, nargs="+", default=[])
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--warm-up", type=int, default=3)
     arguments = parser.parse_args()
@@ -54,6 +74,9 @@ def main() -> None:
     workspace: Path = arguments.workspace or arguments.config.parent / "workspace"
     tables = open_tables(workspace / "tables")
     data = open_training_data(tables, workspace / "graph", workspace / "neighbors", config.learning, seed=config.seed)
+    if arguments.ranks:
+        print_shares(data, arguments.ranks, arguments.steps)
+        return
     entities = {name: sequence.entity for name, sequence in data.sequences.items()}
     description = describe_model(data.sources[0], {name: tables.sequences[name].num_actions for name in entities})
     device = choose_device(config.training.device, Launch())
@@ -65,10 +88,10 @@ def main() -> None:
             description, entities, tables.num_entities, config.learning, seed=config.seed, device=device
         )
         learner.model.train()
-        if name == "compiled":
-            learner.model.embedders.compile(dynamic=True)
-            for sequence_model in learner.model.sequences.values():
-                sequence_model.compile(dynamic=True)
+        compiled = [learner.model.embedders] if name == "compiled" else []
+        compiled += list(learner.model.sequences.values()) if name.endswith("compiled") else []
+        for module in compiled:
+            module.compile(dynamic=True)
         precision = "bfloat16" if name == "bfloat16" else "float32"
         variants[name] = Variant(learner, config.training.model_copy(update={"precision": precision}))
 

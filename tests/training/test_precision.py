@@ -93,7 +93,7 @@ def test_gradients_of_an_entity_that_many_anchors_read_add_up_in_float32() -> No
     features = {"image": FeatureDescription("vector", 3), LOG_DEGREE: FeatureDescription("number", 1)}
     description = ModelDescription({"item": TypeDescription(features, num_slots=4)}, {})
     embedders = EntityEmbedders(description, ModelConfig(dim=16, embedding_dim=8, num_heads=2)).eval()
-    num_anchors = 5000  # all with the first entity's features; all neighbors are the second one
+    num_anchors = 1500  # all with the first entity's features; all neighbors are the second one
     anchors = Anchors(
         rows_B=torch.zeros(num_anchors, dtype=torch.int64),
         neighbors_BK=torch.ones(num_anchors, 4, dtype=torch.int64),
