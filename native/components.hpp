@@ -36,8 +36,8 @@ class Components {
   std::span<const std::uint32_t> heaviest_entities(std::size_t type) const { return by_type_[type]; }
 
  private:
-  // Half of the walks stand still at each step, for steps between two types only would never mix: 16 such steps leave
-  // the shares of pruned graphs within 1 to 2% of those after 60.
+  // Half of the walks stand still at each step, for steps between two types only would never mix. Shares after 16 such
+  // steps differed by .01 to .08 (sum of absolute differences) from those after 120 on pruned graphs of real data.
   static constexpr int kSteps = 16;
 
   void join(const TypedGraph& graph);
