@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from omnisage.artifact import Manifest, Plan, begin, commit, partial_folder, read_manifest
+from omnisage.artifact import Manifest, Plan, begin, commit, file_sha256, partial_folder, read_manifest
 from omnisage.config import Config
 from omnisage.errors import OmnisageError
 from omnisage.pipeline import STAGES, Job, Stage
@@ -46,8 +46,8 @@ class FakePipeline:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        def files(job: Job) -> dict[str, Path]:
-            return {path.name: path for path in job.base.glob("*.csv")}
+        def files(job: Job) -> dict[str, str]:
+            return {path.name: file_sha256(path) for path in job.base.glob("*.csv")}
 
         return (
             Stage("tables", (), "", lambda config: config.tables, self._runner("tables"), files),

@@ -258,3 +258,11 @@ def test_real_posters_are_read_and_encoded(shared_data: Path, tmp_path: Path) ->
     raw = np.stack([statistics(decode(image.as_py())) for image in some["poster"] if image.is_valid]).astype(np.float64)
     centered = raw - raw.mean(axis=0)
     np.testing.assert_allclose(feature.values[rows], centered / np.sqrt(np.mean(centered**2)), atol=1e-4)
+
+
+def test_an_encoder_that_gives_no_numbers_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_images(tmp_path, SEEDS)
+    broken = np.full(4, np.nan, np.float32)
+    monkeypatch.setattr(encode, "load_image_encoder", lambda _: lambda *_: ((i, broken) for i in range(3)))
+    with pytest.raises(OmnisageError, match=r"features\.poster\.encoder: built-in gives values that are not finite"):
+        build_tables(tmp_path, items(list(SEEDS)), config())

@@ -11,7 +11,7 @@ from omnisage.tables.expressions import Column, Table
 from omnisage.tables.sources import Source
 
 _NUM_EXAMPLES = 5
-_MAX_LETTERS = 60
+_MAX_LETTERS = 120
 # Unix seconds of the year 5138: beyond it, an integer is a time in milliseconds or finer.
 _MAX_TIME_S = 100_000_000_000
 

@@ -22,7 +22,7 @@ from omnisage.tables.features import FeatureColumn
 
 _ROWS_PER_BATCH = 256  # images are large
 
-Content = bytes | str
+Content = Any  # bytes of an image file, or a text, as the encoder of the feature takes it
 
 
 @dataclass(frozen=True)
@@ -42,25 +42,24 @@ def open_contents(connection: Backend, feature: FeatureColumn, base: Path, diges
         base: the folder that paths of images are relative to.
         digests: of the files that paths name.
     """
-    label = f"{feature.entity.name}.{feature.name}"
-    rows = feature.entity.content(content=feature.value)
-    rows = rows.filter(rows["content"].notnull())
-    if isinstance(feature.config, ImageFeature) and feature.value.type().is_string():
-        return _files(connection, label, rows.rename(path="content"), base, digests)
-    content = rows["content"]
-    key = content.hexdigest("sha256") if content.type().is_string() else _sha256(content)
-    keyed = rows.select("id", "entity", key=key)
+    label, entity, value = f"{feature.entity.name}.{feature.name}", feature.entity, feature.value
+    if isinstance(feature.config, ImageFeature) and value.type().is_string():
+        rows = entity.content(path=value)
+        return _files(connection, label, rows.filter(rows["path"].notnull()), base, digests)
+    # Contents are hashed before, and looked up beside, every join: images are too large to be joined.
+    keyed = entity.content(key=value.hexdigest("sha256") if value.type().is_string() else _sha256(value))
+    keyed = keyed.filter(keyed["key"].notnull())
     if isinstance(feature.config, ImageFeature):
         keyed = keyed.mutate(why=ibis.null("string"))
     kept = keep(connection, f"contents {label}", keyed)
 
     def read(keys: Keys) -> Iterator[tuple[bytes, Content]]:
         wanted = keep_arrow(connection, f"wanted {label}", pa.table({"key": keys.astype("U")}))
-        firsts = kept.semi_join(wanted, "key").group_by("key").agg(entity=kept["entity"].min())
-        chosen = rows.inner_join(firsts, "entity").select("key", "content")
+        firsts = kept.semi_join(wanted, "key").group_by("key").agg(id=kept["id"].min())
+        chosen = entity.rows(content=value).inner_join(firsts, "id").select("key", "content")
         for batch in stream(connection, chosen, _ROWS_PER_BATCH):
-            for found, value in zip(batch.column("key"), batch.column("content"), strict=True):
-                yield found.as_py().encode(), value.as_py()
+            for found, content in zip(batch.column("key"), batch.column("content"), strict=True):
+                yield found.as_py().encode(), content.as_py()
 
     return Contents(kept, read)
 

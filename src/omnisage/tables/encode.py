@@ -6,7 +6,7 @@ bytes as one that finds none.
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ import pyarrow as pa
 from ibis.backends.duckdb import Backend
 from numpy.typing import NDArray
 
+from omnisage.errors import OmnisageError
 from omnisage.progress import track
 from omnisage.tables.arrays import write_array
 from omnisage.tables.checks import refuse_rows
@@ -166,8 +167,7 @@ def _encode_missing(job: _Job, missing: Keys, num_threads: int) -> dict[str, str
     Returns:
         Why the others cannot be read, by key.
     """
-    encode: Callable[[list[Any], Executor], Iterator[tuple[int, Vector | str]]]
-    encode = load_image_encoder(job.encoder) if job.encoder.kind == "image" else load_text_encoder(job.encoder)
+    encode = (load_image_encoder if job.encoder.kind == "image" else load_text_encoder)(job.encoder)
     refused: dict[str, str] = {}
     description = f"{job.encoder.kind}s of {job.feature.entity.name}.{job.feature.name}"
     with (
@@ -182,6 +182,10 @@ def _encode_missing(job: _Job, missing: Keys, num_threads: int) -> dict[str, str
                 key = chunk[place][0]
                 if isinstance(result, str):
                     refused[key.decode()] = result
+                elif not np.isfinite(result).all():
+                    raise OmnisageError(
+                        f"{job.encoder.field}.encoder: {job.encoder.name} gives values that are not finite"
+                    )
                 else:
                     pending.append(key, result)
                 advance()
@@ -240,4 +244,4 @@ def _standardise(values_ND: Vector, entities: NDArray[np.uint32]) -> float:
 
 
 def _to_keys(column: pa.ChunkedArray) -> Keys:
-    return np.array(column.to_pylist(), KEY)
+    return column.to_numpy().astype(KEY)

@@ -33,10 +33,12 @@ class Encodings:
         self._folder = folder
 
     def has(self, keys: Keys) -> NDArray[np.bool_]:
-        """Which of the keys [n] have a vector."""
+        """Which of the keys [n], sorted and distinct, have a vector."""
         found = np.zeros(len(keys), np.bool_)
-        for path in self._files():
-            found |= np.isin(keys, _read_keys(path))
+        for path in self._files() if len(keys) else ():
+            added = _read_keys(path)
+            places = np.searchsorted(keys, added).clip(max=len(keys) - 1)
+            found[places[keys[places] == added]] = True
         return found
 
     def width(self) -> int:

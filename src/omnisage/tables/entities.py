@@ -33,8 +33,11 @@ class EntityTable:
 
     def content(self, **columns: Column) -> Table:
         """Columns of the user's table beside `id` and `entity`, in no order; null for retired ids."""
-        rows = self.source.rows.select(id=self.source.rows[self.config.id].cast(self.ids["id"].type()), **columns)
-        return self.ids.left_join(rows, "id").select("id", "entity", *columns)
+        return self.ids.left_join(self.rows(**columns), "id").select("id", "entity", *columns)
+
+    def rows(self, **columns: Column) -> Table:
+        """Columns of the user's table beside `id` alone."""
+        return self.source.rows.select(id=self.source.rows[self.config.id].cast(self.ids["id"].type()), **columns)
 
 
 def open_entities(connection: Backend, config: TablesConfig, base: Path, earlier: Path) -> dict[str, EntityTable]:
