@@ -10,9 +10,11 @@
 #include <string>
 #include <vector>
 
+#include "attention.hpp"
 #include "best.hpp"
 #include "components.hpp"
 #include "csr.hpp"
+#include "dropout.hpp"
 #include "forward_push.hpp"
 #include "gather.hpp"
 #include "hash.hpp"
@@ -390,6 +392,48 @@ void test_softmax() {
   }
 }
 
+void test_attention() {
+  constexpr std::size_t kAnchors = 60, kOwn = 2, kSlots = 30, kHeads = 5, kWidth = 208, kEntities = 40;
+  const auto ids = random_ids(kAnchors * kSlots, kEntities, 3);
+  const std::vector<std::int64_t> neighbors(ids.begin(), ids.end());
+  std::vector<std::uint8_t> present(ids.size());
+  for (std::size_t i = 0; i < present.size(); ++i) present[i] = splitmix64(i) % 3 != 0;
+  const auto tokens = random_floats(kEntities * kWidth, 1), scores = random_floats(kEntities * 2 * kHeads, 2),
+             log_weights = random_floats(ids.size(), 3), own = random_floats(kAnchors * kOwn * kWidth, 4),
+             own_scores = random_floats(kAnchors * kOwn * kHeads, 5), positions = random_floats(kSlots * kWidth, 6),
+             position_scores = random_floats(kSlots * kHeads, 7), gates = random_floats(2 * kWidth, 8),
+             factors = random_floats(kAnchors * (kOwn + kSlots) * kHeads, 9),
+             by_reads = random_floats(kHeads * kAnchors * kWidth, 10), by_totals = random_floats(kHeads * kAnchors, 11);
+  const AttentionInput input{kAnchors,    kOwn,    kSlots, kHeads,     kWidth,    tokens,          scores, neighbors,
+                             log_weights, present, own,    own_scores, positions, position_scores, gates,  factors};
+  const auto run = [&](const Workers& workers) {
+    std::vector<float> reads(by_reads.size()), totals(by_totals.size()),
+        weights(kAnchors * kHeads * input.weights_row());
+    attend(input, {reads, totals, weights}, workers);
+    std::vector<std::vector<float>> found{reads, totals, weights};
+    for (const auto* like : {&tokens, &scores, &own, &own_scores, &positions, &position_scores, &gates}) {
+      found.emplace_back(like->size());
+    }
+    attend_backward(input, weights, by_reads, by_totals,
+                    {found[3], found[4], found[5], found[6], found[7], found[8], found[9]}, workers);
+    return found;
+  };
+  expect(run(kOne) == run(kFour), "attention does not depend on threads");
+}
+
+void test_dropout() {
+  const auto values = random_floats(100'003, 1);
+  std::vector<std::uint8_t> bytes(values.size());
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(splitmix64(i));
+  std::vector<float> one(values.size()), four(values.size());
+  gelu_dropout(values, bytes, 77, one, kOne);
+  gelu_dropout(values, bytes, 77, four, kFour);
+  expect(one == four, "gelu_dropout does not depend on threads");
+  gelu_dropout_backward(values, bytes, 77, values, four, kFour);
+  dropout(values, bytes, 77, four, kFour);
+  expect(four[0] == 0.0f || four[0] == values[0] * (256.0f / 179.0f), "dropout keeps the mean");
+}
+
 }  // namespace
 }  // namespace omnisage
 
@@ -408,5 +452,7 @@ int main() {
   omnisage::test_rows();
   omnisage::test_ngrams_and_sketch();
   omnisage::test_softmax();
+  omnisage::test_attention();
+  omnisage::test_dropout();
   std::puts("all kernels passed");
 }

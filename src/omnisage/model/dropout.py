@@ -79,7 +79,7 @@ class _GeluDropped(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
-        arrays = [_flat(x) for x in (*ctx.saved_tensors, upstream[0])]
+        values, random, by_output = (_flat(x) for x in (*ctx.saved_tensors, upstream[0]))
         threads = torch.get_num_threads()
-        found = _native.gelu_dropout_backward(*arrays[:2], ctx.num_dropped, arrays[2], num_threads=threads)
+        found = _native.gelu_dropout_backward(values, random, ctx.num_dropped, by_output, num_threads=threads)
         return torch.from_numpy(found).view(upstream[0].shape), None, None

@@ -129,9 +129,14 @@ def native_losses(
     others_P: Tensor | None,
 ) -> Losses:
     """By the native kernel; float32 on a CPU."""
-    arrays = [x.detach().contiguous().numpy() for x in (queries_PE, candidates_CE, log_q_C, columns_P)]
+    queries, candidates, log_q, columns = (
+        x.detach().contiguous().numpy() for x in (queries_PE, candidates_CE, log_q_C, columns_P)
+    )
     losses, *gradients = softmax_loss(
-        *arrays,
+        queries,
+        candidates,
+        log_q,
+        columns,
         None if seen is None else (seen.rows_M.numpy(), seen.columns_M.numpy()),
         None if others_P is None else others_P.detach().contiguous().numpy(),
         num_threads=torch.get_num_threads(),

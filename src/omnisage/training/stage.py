@@ -46,7 +46,8 @@ def run(
     # Otherwise threads race to add up the gradients of an entity that stands in several places, and a run is not equal
     # to the same run. Not on a GPU, where some of the operations have no such form.
     torch.use_deterministic_algorithms(device.type == "cpu")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing reads it; filling takes 5% of a step
+    # Nothing reads memory before it is written; filling it takes 5% of a step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
     with join_ranks(launch, device) as ranks:
         is_finished = ranks.ask_first(ranks.is_first and finish_killed(out, plan) is not None)
         if not is_finished:
