@@ -75,6 +75,25 @@ def test_slots_hold_the_best_of_each_subset_that_no_earlier_block_has(graph: Pat
             assert neighbors.weights[item, begin:end].tolist() == weights
 
 
+@pytest.mark.parametrize("exact_degree", [0, 8])
+def test_completed_neighborhoods_are_those_of_a_completed_walk(graph: Path, tmp_path: Path, exact_degree: int) -> None:
+    fields = {"eps": 0.05, "complete": True, "exact_degree": exact_degree}
+    subsets = {"item": [{"relations": ["contains"], "take": {"collection": 20}}]}
+    run(tmp_path / "neighbors", graph, subsets=subsets, **fields)
+    neighbors = open_neighbors(tmp_path / "neighbors")["item"]
+    walk = open_graph(graph).walk(["contains"], **fields)
+    near = walk.neighborhoods("item", np.arange(50), {"collection": 20})
+    assert np.array_equal(neighbors.ids, near.ids)
+    assert np.array_equal(neighbors.weights, near.weights)
+    plain = open_graph(graph).walk(["contains"], eps=0.05).neighborhoods("item", np.arange(50), {"collection": 20})
+    assert (plain.ids != near.ids).any()  # it finds what the budget did not reach
+
+
+def test_exactness_without_completion_is_refused() -> None:
+    with pytest.raises(ValueError, match="exact_degree is 8 without complete; it refines that: set complete"):
+        NeighborsStageConfig(exact_degree=8)
+
+
 def test_types_without_subsets_take_the_default_of_every_type_they_reach(graph: Path, tmp_path: Path) -> None:
     counts = run(tmp_path / "neighbors", graph, default_take=3, subsets=SUBSETS)
     neighbors = open_neighbors(tmp_path / "neighbors")

@@ -51,8 +51,8 @@ def test_the_first_losses_are_the_golden_ones(whole: Path) -> None:
     found = [[round(line[name], 5) for name in names] for line in steps]
     golden = [
         [20.83444, 6.04178, 2.86479, 5.85988, 6.06799],
-        [17.96672, 4.98445, 2.83052, 4.92116, 5.2306],
-        [15.51383, 4.38211, 2.31697, 4.39693, 4.41782],
+        [17.96694, 4.98451, 2.83059, 4.9212, 5.23064],
+        [15.51416, 4.38222, 2.31711, 4.39697, 4.41785],
     ]
     np.testing.assert_allclose(found, golden, atol=1e-4)
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from omnisage.schema import ConfigModel
 from omnisage.tables.config import Name
@@ -41,9 +41,19 @@ class NeighborsConfig(ConfigModel):
     complete: Annotated[
         bool, Field(description="count what the budget leaves unwalked as spread over all, so that hubs are found")
     ] = False
+    exact_degree: Annotated[
+        int,
+        Field(ge=0, lt=2**32, description="with complete: the most lists a candidate is in to be counted exactly; 256"),
+    ] = 0
     default_take: Annotated[int, Field(gt=0, le=4096)] = 10
     range_size: Annotated[int, Field(gt=0, description="entities per resumable range")] = 65536
     subsets: dict[Name, Annotated[list[Subset], Field(min_length=1)]] = {}
+
+    @model_validator(mode="after")
+    def _exactness_refines_the_completion(self) -> "NeighborsConfig":
+        if self.exact_degree and not self.complete:
+            raise ValueError(f"exact_degree is {self.exact_degree} without complete; it refines that: set complete")
+        return self
 
 
 class RankedConfig(ConfigModel):

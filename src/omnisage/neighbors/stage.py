@@ -87,6 +87,7 @@ def _make_walks(
             restart=config.restart,
             eps=config.eps,
             complete=config.complete,
+            exact_degree=config.exact_degree,
             num_threads=num_threads,
         )
         for relations in sorted(choices)
