@@ -1,6 +1,9 @@
 """Sampled softmax by hand, its gradient, and what its correction is for."""
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -118,6 +121,25 @@ def test_the_loss_has_the_same_bytes_for_any_number_of_threads(num_candidates: i
     given = (queries.numpy(), candidates.numpy(), np.zeros(num_candidates, np.float32), np.arange(500) % 100)
     one, three = (softmax_loss(*given, num_threads=n) for n in (1, 3))
     assert all(np.array_equal(a, b) for a, b in zip(one, three, strict=True))
+
+
+@pytest.mark.parametrize("instruction_set", ["any", "avx2"])
+def test_older_machines_find_the_same_up_to_rounding(instruction_set: str) -> None:
+    code = (
+        "import numpy as np, sys; from omnisage._native import softmax_loss; random = np.random.default_rng(0);"
+        "q, c = (random.standard_normal((n, 20), np.float32) for n in (70, 130));"
+        "found = softmax_loss(q, c, np.zeros(130, np.float32), np.arange(70));"
+        "sys.stdout.buffer.write(np.concatenate([x.ravel() for x in found]).tobytes())"
+    )
+    environments = ({}, {"OMNISAGE_INSTRUCTION_SET": instruction_set})
+    here, there = (
+        np.frombuffer(
+            subprocess.run([sys.executable, "-c", code], env=os.environ | e, capture_output=True, check=True).stdout,
+            np.float32,
+        )
+        for e in environments
+    )
+    np.testing.assert_allclose(here, there, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
