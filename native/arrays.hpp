@@ -113,8 +113,8 @@ Owned<T> to_numpy(std::vector<T>&& values) {
   return Owned<T>(data, 1, shape, owner);
 }
 
-// An uninitialised [rows, columns] array, and the span a kernel fills. Large ones are on huge pages where the system has
-// them: to touch 20 MB of small pages for the first time takes as long as to compute what they hold.
+// An uninitialised [rows, columns] array, and the span a kernel fills. Large ones are on huge pages where the system
+// has them: to touch 20 MB of small pages for the first time takes as long as to compute what they hold.
 template <typename T>
 struct Output {
   std::span<T> span;
