@@ -35,7 +35,12 @@ inline InstructionSet instruction_set() {
   return found;
 }
 
-#if defined(__x86_64__)
+// The sanitizers' builds have the portable version alone, as each takes them half a minute to compile.
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define OMNISAGE_HAS_VERSIONS
+#endif
+
+#if defined(OMNISAGE_HAS_VERSIONS)
 template <typename Kernel, typename... Args>
 [[gnu::target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma,prefer-vector-width=512")]] void run_avx512(Args... args) {
   Kernel::template run<4>(args...);
@@ -51,7 +56,7 @@ template <typename Kernel, typename... Args>
 template <typename Kernel, typename... Args>
 void run_best(Args... args) {
   switch (instruction_set()) {
-#if defined(__x86_64__)
+#if defined(OMNISAGE_HAS_VERSIONS)
     case InstructionSet::kAvx512:
       return run_avx512<Kernel, Args...>(args...);
     case InstructionSet::kAvx2:
