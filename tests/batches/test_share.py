@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learning_world import Prepared
+from learning_world import HARD, Prepared
 from omnisage.batches.batch import StepBatch
 from omnisage.batches.share import WHOLE, Share
 from omnisage.batches.step import TrainingData, draw_step
@@ -61,6 +61,28 @@ def test_the_shares_of_a_step_are_the_step(data: TrainingData, num_ranks: int, s
     assert joined(parts, lambda part: part.sequences["user"].future_columns_P) == user.future_columns_P.tolist()
     assert {part.sequences["user"].num_next for part in parts} == {len(user.next_columns_P)}
     assert {part.sequences["user"].num_future for part in parts} == {len(user.future_columns_P)}
+
+
+@pytest.mark.parametrize(("num_ranks", "step"), [(2, 0), (3, 2), (40, 1)])
+def test_what_single_queries_have_for_themselves_is_cut_with_them(
+    prepared_shown: Prepared, num_ranks: int, step: int
+) -> None:
+    extras = (HARD, "tasks.user_entity.num_impressions=2", "tasks.user_entity.queries_per_user=3")
+    learning = prepared_shown.config(*extras).learning
+    data = open_training_data(
+        prepared_shown.open_tables(), prepared_shown.graph, prepared_shown.neighbors, learning, seed=7
+    )
+    whole, parts = draw_step(data, step), cut(data, step, num_ranks)
+    user = whole.sequences["user"]
+    assert {part.sequences["user"].num_next for part in parts} == {len(user.next_columns_P)}
+    assert joined(parts, lambda part: part.sequences["user"].next_columns_P) == user.next_columns_P.tolist()
+    found = [(user.next_impressions, [part.sequences["user"].next_impressions for part in parts])]
+    found += [(rows.hard, [part.pairs[target].hard for part in parts]) for target, rows in whole.pairs.items()]
+    for expected, cuts in found:
+        assert expected is not None
+        assert expected.present_PM.any()
+        for field in ("rows_PM", "present_PM", "log_q_P"):
+            assert torch.equal(torch.cat([getattr(cut, field) for cut in cuts]), getattr(expected, field))
 
 
 @pytest.mark.parametrize(("num_ranks", "step"), [(2, 0), (3, 2), (40, 1)])

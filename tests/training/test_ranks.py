@@ -12,7 +12,7 @@ import torch
 from safetensors.numpy import load_file
 from training_command import NO_DROPOUT, Command, link_workspace
 
-from learning_world import Prepared
+from learning_world import HARD, Prepared
 from omnisage.batches.step import draw_step
 from omnisage.errors import OmnisageError
 from omnisage.launch import Launch, read_launch
@@ -91,6 +91,17 @@ def test_three_processes_of_which_some_have_nothing_of_a_kind_take_the_steps_of_
     assert alone.run(FEW_ROWS) == [0]
     assert three.run(FEW_ROWS, num_ranks=3) == [0, 0, 0]
     assert_alike(three, alone)
+
+
+def test_two_processes_share_what_single_queries_have_for_themselves(
+    prepared_shown: Prepared, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    linked = link_workspace(prepared_shown, tmp_path_factory.mktemp("shown") / "workspace", HARD)
+    extras = (*SIX_STEPS, HARD, "tasks.user_entity.num_impressions=2", "tasks.user_entity.queries_per_user=3")
+    alone, two = (linked.copy(tmp_path_factory.mktemp(name) / "workspace") for name in ("alone", "two"))
+    assert alone.run(extras) == [0]
+    assert two.run(extras, num_ranks=2) == [0, 0]
+    assert_alike(two, alone)
 
 
 @pytest.mark.parametrize("num_ranks", [1, 2])

@@ -34,9 +34,9 @@ NO_DROPOUT = tuple(
 )
 
 
-def link_workspace(prepared: Prepared, folder: Path) -> "Command":
+def link_workspace(prepared: Prepared, folder: Path, *overrides: str) -> "Command":
     """The command in a workspace in which only training and what follows are missing; copy it before it runs."""
-    run_stale(Job(prepared.config(), prepared.yaml.parent, folder), stages=STAGES[:3])
+    run_stale(Job(prepared.config(*overrides), prepared.yaml.parent, folder), stages=STAGES[:3])
     return Command(prepared.yaml, folder)
 
 
