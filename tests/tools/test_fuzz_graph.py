@@ -25,13 +25,13 @@ def test_random_arguments_and_damaged_graphs_are_refused_or_right() -> None:
     ("line", "message"),
     [
         ("os.kill(os.getpid(), signal.SIGSEGV)", "inputs 3: CRASHED with status -11"),
-        ("time.sleep(60)", "inputs 3: HUNG for 2 s"),
+        ("time.sleep(60)", "inputs 3: HUNG for 8 s"),
         ("raise RuntimeError('broken')", "inputs 3: FAILED RuntimeError: broken"),
     ],
 )
 def test_the_fuzzer_names_the_case_that_went_wrong_and_goes_on(tmp_path: Path, line: str, message: str) -> None:
     for file in TOOL.parent.glob("fuzz_*.py"):
-        text = file.read_text().replace("TIMEOUT_S = 60", "TIMEOUT_S = 2")
+        text = file.read_text().replace("TIMEOUT_S = 60", "TIMEOUT_S = 8")
         if file.name == "fuzz_inputs.py":
             marker = "    name, function, parameters, world = _draw_function(rng)\n"
             assert marker in text
