@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from omnisage.batches.batch import to_device
-from omnisage.batches.description import LOG_DEGREE
+from omnisage.batches.description import LOG_DEGREE, SequenceDescription
 from omnisage.batches.entities import describe_model
 from omnisage.batches.share import Share
 from omnisage.batches.step import TrainingData, draw_step
@@ -78,7 +78,9 @@ def main() -> None:
         print_shares(data, arguments.ranks, arguments.steps)
         return
     entities = {name: sequence.entity for name, sequence in data.sequences.items()}
-    description = describe_model(data.sources[0], {name: tables.sequences[name].num_actions for name in entities})
+    labels = {name: tables.sequences[name] for name in entities}
+    sequences = {name: SequenceDescription(of.num_actions, of.num_surfaces) for name, of in labels.items()}
+    description = describe_model(data.sources[0], sequences)
     device = choose_device(config.training.device, Launch())
     torch.set_num_threads(config.training.num_threads)
     torch.use_deterministic_algorithms(device.type == "cpu")

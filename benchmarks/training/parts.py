@@ -2,11 +2,9 @@
 
 Parts are timed over some steps, the median counts. Operations are those of products, as torch counts them and as our
 kernels' shapes give them; a part of look-ups has none. Loading is how long the loop waits for the next batch while a
-thread prepares it, as in training. The script uses only what earlier commits have too, so that run on one it gives the
-profile before.
-
+thread prepares it, as in training.
     omnisage fetch movielens examples/movielens/data && omnisage neighbors examples/movielens/omnisage.yaml
-    python benchmarks/training/parts.py                       # the demo, and a generated million; 3 minutes
+    python benchmarks/training/parts.py                       # the demo, and a generated million; 10 minutes
     python benchmarks/training/parts.py --worlds demo --threads 1 --out parts.json
 """
 
@@ -133,7 +131,7 @@ def time_loading(world: World, num_steps: int) -> dict[str, float]:
         started = time.perf_counter()
         batch = next(batches)
         waited.append(time.perf_counter() - started)
-        train_step(world.learner, batch, world.config.training, world.data.seed)
+        train_step(world.learner, batch, world.config.training, seed=world.data.seed)
     batches.close()
     return {"step_s": (time.perf_counter() - begun) / num_steps, "waiting_s": sum(waited) / num_steps}
 

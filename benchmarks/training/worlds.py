@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
+from omnisage.batches.description import SequenceDescription
 from omnisage.batches.entities import EntitySource, describe_model
-from omnisage.batches.positives import PairGroup, sequence_data
+from omnisage.batches.positives import PairGroup, SequenceSizes, sequence_data
 from omnisage.batches.step import BatchSizes, TrainingData
 from omnisage.config import load_config
 from omnisage.model.config import ModelConfig
@@ -35,9 +37,8 @@ def demo(config_file: Path, seed: int) -> World:
     tables = open_tables(workspace / "tables")
     data = open_training_data(tables, workspace / "graph", workspace / "neighbors", config, seed=seed)
     source = open_source(tables, workspace / "graph", workspace / "neighbors")
-    return make_world(
-        data, source, tables.num_entities, config, {n: s.num_actions for n, s in tables.sequences.items()}
-    )
+    sequences = {n: SequenceDescription(s.num_actions, s.num_surfaces) for n, s in tables.sequences.items()}
+    return make_world(data, source, tables.num_entities, config, sequences)
 
 
 def generated(num_items: int, seed: int, *, num_slots: int = 100) -> World:
@@ -71,9 +72,9 @@ def generated(num_items: int, seed: int, *, num_slots: int = 100) -> World:
     )
     group = PairGroup("item", "item", popular(5 * num_items), popular(5 * num_items), 1.0)
     config = LearningConfig(model=ModelConfig(), tasks=TasksConfig(), training=TrainingConfig())
-    sizes = BatchSizes(512, 64, config.model.sequence.max_length, 1024, 64)
+    sizes = BatchSizes(512, SequenceSizes(64, config.model.sequence.max_length), 1024, 64)
     data = TrainingData([source], [[group]], {"user": sequence_data("item", part, 10**6)}, True, sizes, seed)
-    return make_world(data, source, num_entities, config, {"user": 0})
+    return make_world(data, source, num_entities, config, {"user": SequenceDescription(0)})
 
 
 def make_world(
@@ -81,11 +82,11 @@ def make_world(
     source: EntitySource,
     num_entities: dict[str, int],
     config: LearningConfig,
-    actions: dict[str, int],
+    sequences: dict[str, SequenceDescription],
 ) -> World:
     """With a fresh learner."""
     entities = {name: sequence.entity for name, sequence in data.sequences.items()}
-    description = describe_model(source, {name: actions[name] for name in entities})
-    learner = build_learner(description, entities, num_entities, config, seed=data.seed)
+    description = describe_model(source, {name: sequences[name] for name in entities})
+    learner = build_learner(description, entities, num_entities, config, seed=data.seed, device=torch.device("cpu"))
     learner.model.train()
     return World(data, learner, config)
