@@ -83,7 +83,7 @@ def build_graph(
         raise
     spool.clear()
     commit(out, seal(partial, counts))
-    return open_graph(out)
+    return open_graph(out, verify=False)  # it was written a moment ago
 
 
 def write_graph(
@@ -203,7 +203,7 @@ def _known_ids(out: Path) -> dict[str, KnownIds]:
     """The ids that an earlier graph in this folder has numbered, by entity type."""
     if not (out / "manifest.json").exists():
         return {}
-    graph = open_graph(out)
+    graph = open_graph(out, verify=False)  # only its ids are read, which are checked there
     numbered = graph.manifest.counts.get("ids", {})
     return {name: KnownIds(out / "ids" / f"{name}.parquet", graph.num_entities[name]) for name in numbered}
 
