@@ -5,7 +5,7 @@ Shapes: P positives (one query each), C candidates, E width of embeddings.
 
 import math
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -83,7 +83,8 @@ class _ChunkedSoftmax(torch.autograd.Function):
         seen: Seen | None,
         others_P: Tensor | None,
     ) -> Tensor:
-        losses_P, *gradients = _find_losses(queries_PE, candidates_CE, log_q_C, columns_P, seen, others_P)
+        given = SoftmaxInput(queries_PE, candidates_CE, log_q_C, columns_P, seen, others_P)
+        losses_P, *gradients = _find_losses(given)
         ctx.save_for_backward(queries_PE, candidates_CE, log_q_C, columns_P, losses_P, others_P)
         ctx.seen, ctx.gradients = seen, gradients
         return losses_P.mean()
@@ -94,7 +95,9 @@ class _ChunkedSoftmax(torch.autograd.Function):
         # They are scaled in place and handed on, since a second copy for 2^20 candidates would be most of the memory.
         gradients, ctx.gradients = ctx.gradients, None
         if gradients is None:  # a second backward of a graph that was retained
-            gradients = _find_losses(queries_PE, candidates_CE, log_q_C, columns_P, ctx.seen, others_P)[1:]
+            gradients = _find_losses(SoftmaxInput(queries_PE, candidates_CE, log_q_C, columns_P, ctx.seen, others_P))[
+                1:
+            ]
         factor = upstream[0] / len(losses_P)
         queries_gradient_PE, candidates_gradient_CE = (gradient.mul_(factor) for gradient in gradients)
         others_gradient_P = None
@@ -104,34 +107,30 @@ class _ChunkedSoftmax(torch.autograd.Function):
         return queries_gradient_PE, candidates_gradient_CE, None, None, None, others_gradient_P
 
 
+class SoftmaxInput(NamedTuple):
+    """What losses are found from; see `sampled_softmax`, whose scale the queries already have."""
+
+    queries_PE: Tensor
+    candidates_CE: Tensor
+    log_q_C: Tensor
+    columns_P: Tensor
+    seen: Seen | None
+    others_P: Tensor | None
+
+
 Losses = tuple[Tensor, Tensor, Tensor]  # losses [P], gradients of their sum by queries [P, E] and candidates [C, E]
 
 
-def _find_losses(
-    queries_PE: Tensor,
-    candidates_CE: Tensor,
-    log_q_C: Tensor,
-    columns_P: Tensor,
-    seen: Seen | None,
-    others_P: Tensor | None,
-) -> Losses:
+def _find_losses(given: SoftmaxInput) -> Losses:
+    queries_PE, candidates_CE = given.queries_PE, given.candidates_CE
     is_native = queries_PE.device.type == "cpu" and queries_PE.dtype == candidates_CE.dtype == torch.float32
-    find = native_losses if is_native else torch_losses
-    return find(queries_PE, candidates_CE, log_q_C, columns_P, seen, others_P)
+    return native_losses(given) if is_native else torch_losses(given)
 
 
-def native_losses(
-    queries_PE: Tensor,
-    candidates_CE: Tensor,
-    log_q_C: Tensor,
-    columns_P: Tensor,
-    seen: Seen | None,
-    others_P: Tensor | None,
-) -> Losses:
+def native_losses(given: SoftmaxInput) -> Losses:
     """By the native kernel; float32 on a CPU."""
-    queries, candidates, log_q, columns = (
-        x.detach().contiguous().numpy() for x in (queries_PE, candidates_CE, log_q_C, columns_P)
-    )
+    *arrays, seen, others_P = given
+    queries, candidates, log_q, columns = (array.detach().contiguous().numpy() for array in arrays)
     losses, *gradients = softmax_loss(
         queries,
         candidates,
@@ -144,15 +143,9 @@ def native_losses(
     return torch.from_numpy(losses[0]), torch.from_numpy(gradients[0]), torch.from_numpy(gradients[1])
 
 
-def torch_losses(
-    queries_PE: Tensor,
-    candidates_CE: Tensor,
-    log_q_C: Tensor,
-    columns_P: Tensor,
-    seen: Seen | None,
-    others_P: Tensor | None,
-) -> Losses:
+def torch_losses(given: SoftmaxInput) -> Losses:
     """The same by torch, for any device and dtype."""
+    queries_PE, candidates_CE, log_q_C, columns_P, seen, others_P = given
     num_queries, num_candidates = len(queries_PE), len(candidates_CE)
     chunk_logits = _CHUNK_LOGITS if queries_PE.device.type == "cpu" else _DEVICE_CHUNK_LOGITS
     num_columns = num_candidates if num_candidates <= chunk_logits // _MIN_ROWS else chunk_logits // _MIN_ROWS
