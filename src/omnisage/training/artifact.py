@@ -68,7 +68,8 @@ def open_trained(folder: Path) -> Trained:
 def open_source(tables: Tables, graph: Path, neighbors: Path, fold: int | None = None) -> EntitySource:
     """Features, degrees and neighborhoods of all entities; of a fold, without the pairs of that fold."""
     eps = read_manifest(neighbors, "neighbors").plan.config["eps"]
-    degrees = open_graph(graph, fold=fold).degree
+    # Folds lie in the folder that is verified with the whole graph, which training opens as well.
+    degrees = open_graph(graph, fold=fold, verify=fold is None).degree
     return EntitySource(tables.num_entities, tables.features, degrees, open_neighbors(neighbors, fold=fold), eps)
 
 

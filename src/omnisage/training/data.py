@@ -23,7 +23,7 @@ def open_training_data(
     Raises:
         OmnisageError: there is nothing to learn from, or nothing to draw hard negatives from.
     """
-    num_folds = open_graph(graph).num_folds
+    num_folds = open_graph(graph, verify=False).num_folds  # `open_source` verifies
     folds = range(num_folds) if num_folds else [None]
     uses_pairs, uses_sequences = config.tasks.entity_entity.weight > 0, config.tasks.user_entity.weight > 0
     groups = pair_groups(tables, num_folds) if uses_pairs else [[] for _ in folds]
