@@ -10,16 +10,13 @@ methods, the fastest counts. The arrays of all methods are compared by checksum.
 import argparse
 import json
 import os
-import resource
-import subprocess
-import sys
 import tempfile
-import time
 import zlib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from apart import add_options, in_own_process, spend
 from machine import machine
 
 SQL_THREADS = os.cpu_count() or 1
@@ -157,29 +154,18 @@ def measure(method: str, path: Path) -> dict[str, Any]:
     """Run one method in this process."""
     for name in IMPORTS[method]:
         __import__(name)
-    before = resource.getrusage(resource.RUSAGE_SELF)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        started = time.perf_counter()
-        METHODS[method](path, Path(folder))
-        seconds = time.perf_counter() - started
-        after = resource.getrusage(resource.RUSAGE_SELF)
+        _, spent = spend(lambda: METHODS[method](path, Path(folder)))
         arrays = [f"{end}.{name}.npy" for end in ("source", "target") for name in ("indptr", "indices")]
         checksum = zlib.crc32(b"".join(zlib.crc32((Path(folder) / a).read_bytes()).to_bytes(4) for a in arrays))
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    peak = (after.ru_maxrss - before.ru_maxrss) * 1024
-    return {"seconds": seconds, "cpu_seconds": cpu, "peak_bytes": peak, "checksum": checksum}
-
-
-def in_own_process(*arguments: str) -> dict[str, Any]:
-    done = subprocess.run([sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout or "{}")
+    return spent | {"checksum": checksum}
 
 
 def compare(methods: list[str], path: Path, rounds: int) -> dict[str, Any]:
     runs: dict[str, list[dict[str, Any]]] = {method: [] for method in methods}
     for _ in range(rounds):
         for method in methods:
-            runs[method].append(in_own_process("--method", method, "--path", str(path)))
+            runs[method].append(in_own_process(__file__, "--method", method, "--path", path))
     checksums = {run["checksum"] for of_method in runs.values() for run in of_method}
     if len(checksums) != 1:
         raise SystemExit(f"the methods disagree: {runs}")
@@ -211,12 +197,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--edges", type=int, default=22_800_000)
     parser.add_argument("--ids", nargs="+", choices=["integer", "string"], default=["integer", "string"])
-    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--out", type=Path, help="where to write the results as JSON")
-    parser.add_argument("--method", choices=list(METHODS), help=argparse.SUPPRESS)  # one measurement in this process
-    parser.add_argument("--write", choices=["integer", "string"], help=argparse.SUPPRESS)
-    parser.add_argument("--path", type=Path, help=argparse.SUPPRESS)
+    add_options(parser, METHODS)
     options = parser.parse_args()
     if options.write:
         write_edges(options.path, options.edges, options.write)
@@ -229,7 +211,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for ids in options.ids:
             path = Path(folder) / f"{ids}.parquet"
-            in_own_process("--write", ids, "--path", str(path), "--edges", str(options.edges))
+            in_own_process(__file__, "--write", ids, "--path", path, "--edges", options.edges)
             results[ids] = compare(methods, path, options.rounds)
             path.unlink()
     print_markdown(options.edges, results)

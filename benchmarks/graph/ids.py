@@ -14,14 +14,13 @@ import json
 import os
 import resource
 import subprocess
-import sys
 import tempfile
-import time
 import zlib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from apart import add_options, in_own_process, spend
 from machine import machine
 
 ROWS_PER_BATCH = 1 << 20
@@ -136,27 +135,26 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     for name in IMPORTS[options.method]:
         __import__(name)
     with tempfile.TemporaryDirectory(dir=options.path.parent) as folder:
-        started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
-        METHODS[options.method](options.path, Path(folder), options)
-        seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
+        _, spent = spend(lambda: METHODS[options.method](options.path, Path(folder), options))
+        whole_process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         numbers = Path(folder) / "numbers.npy"
         checksum = zlib.crc32(numbers.read_bytes()) if numbers.exists() else None
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"seconds": seconds, "cpu_seconds": cpu, "peak_bytes": after.ru_maxrss * 1024, "checksum": checksum}
+    return spent | {"peak_bytes": whole_process, "checksum": checksum}
 
 
-def in_own_process(*arguments: object) -> dict[str, Any] | None:
-    """What the process prints; None if it fails, for lack of memory as a rule."""
-    command = [sys.executable, __file__, *map(str, arguments)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    return json.loads(done.stdout or "{}") if done.returncode == 0 else None
+def try_method(method: str, path: Path, memory_bytes: int) -> dict[str, Any] | None:
+    """What one method takes; None if it fails, for lack of memory as a rule."""
+    try:
+        return in_own_process(__file__, "--method", method, "--path", path, "--memory-bytes", memory_bytes)
+    except subprocess.CalledProcessError:
+        return None
 
 
 def compare(methods: list[str], path: Path, options: argparse.Namespace) -> dict[str, dict[str, Any] | None]:
     """Every method once."""
     results: dict[str, dict[str, Any] | None] = {}
     for method in methods:
-        results[method] = in_own_process("--method", method, "--path", path, "--memory-bytes", options.memory_bytes)
+        results[method] = try_method(method, path, options.memory_bytes)
         print_row(path.stem, method, options.ids, results[method])
     checksums = {run["checksum"] for run in results.values() if run and run["checksum"] is not None}
     if len(checksums) > 1:
@@ -179,13 +177,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ids", type=int, default=10_000_000)
     parser.add_argument("--kinds", nargs="+", choices=["integer", "string"], default=["integer", "string"])
-    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--memory-bytes", type=int, default=1_000_000_000)
     parser.add_argument("--folder", type=Path, help="where files may go that take 60 bytes per id; default: temporary")
-    parser.add_argument("--out", type=Path, help="where to write the results as JSON")
-    parser.add_argument("--method", choices=list(METHODS), help=argparse.SUPPRESS)  # one measurement in this process
-    parser.add_argument("--write", choices=["integer", "string"], help=argparse.SUPPRESS)
-    parser.add_argument("--path", type=Path, help=argparse.SUPPRESS)
+    add_options(parser, METHODS)
     options = parser.parse_args()
     if options.write:
         write_ids(options.path, options.ids, options.write)
@@ -199,7 +193,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         for kind in options.kinds:
             path = Path(folder) / f"{kind}.parquet"
-            in_own_process("--write", kind, "--path", path, "--ids", options.ids)
+            in_own_process(__file__, "--write", kind, "--path", path, "--ids", options.ids)
             results[kind] = compare(methods, path, options)
             path.unlink()
     if options.out:

@@ -9,14 +9,11 @@ a process of its own. Neighborhoods are 25 items and 75 collections of every ent
 import argparse
 import json
 import os
-import resource
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
+from apart import in_own_process, spend
 from machine import machine
 
 TAKE = {"item": 25, "collection": 75}
@@ -69,25 +66,16 @@ STAGES = {"build": build, "walk": walk}
 def measure(stage: str, folder: Path, num_edges: int, options: argparse.Namespace) -> dict[str, Any]:
     import omnisage.graph  # noqa: F401  # importing is no part of the stage
 
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    started = time.perf_counter()
-    result = STAGES[stage](folder, num_edges, options)
-    seconds = time.perf_counter() - started
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    return result | {
-        "seconds": seconds,
-        "cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-        "peak_bytes": (after.ru_maxrss - before.ru_maxrss) * 1024,  # mapped files count
-    }
+    result, spent = spend(lambda: STAGES[stage](folder, num_edges, options))
+    return result | spent
 
 
 def run_size(num_edges: int, arguments: list[str]) -> dict[str, Any]:
     results = {}
     with tempfile.TemporaryDirectory() as folder:
         for stage in STAGES:
-            command = [sys.executable, __file__, *arguments, "--stage", stage, "--folder", folder, "--edges"]
-            done = subprocess.run([*command, str(num_edges)], stdout=subprocess.PIPE, text=True, check=True)
-            results[stage] = json.loads(done.stdout)
+            given = ("--stage", stage, "--folder", folder, "--edges", num_edges)
+            results[stage] = in_own_process(__file__, *arguments, *given)
             print_row(num_edges, stage, results[stage])
     return results
 

@@ -5,14 +5,13 @@ import ctypes
 import json
 import resource
 import sys
-import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 sys.path.append(str(Path(__file__).parents[1] / "graph"))
+from harness import fastest
 from machine import machine
 
 
@@ -24,17 +23,6 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="file for the results, as JSON")
     return parser
-
-
-def fastest(runs: Sequence[Callable[[], object]], repeats: int) -> list[float]:
-    """Seconds of each run: interleaved, so that what else the machine does hits all alike; the fastest counts."""
-    seconds = [float("inf")] * len(runs)
-    for _ in range(repeats):
-        for number, run in enumerate(runs):
-            started = time.perf_counter()
-            run()
-            seconds[number] = min(seconds[number], time.perf_counter() - started)
-    return seconds
 
 
 def limits() -> dict[str, float]:
