@@ -20,12 +20,13 @@ import torch
 from measuring import limits, make_parser, write
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
-from worlds import World, demo, generated
+from worlds import World, generated, prepared
 
 from omnisage import _native
 from omnisage.batches.batch import StepBatch
 from omnisage.batches.loader import load_steps
 from omnisage.batches.step import draw_step
+from omnisage.config import load_config
 from omnisage.model.embedder import Embedded
 from omnisage.tasks import softmax
 from omnisage.tasks.task import Step
@@ -171,7 +172,11 @@ def main() -> None:
     print({name: f"{value:.3g}" for name, value in limit.items()})
     results = {}
     for name in options.worlds:
-        world = demo(options.config, options.seed) if name == "demo" else generated(options.items, options.seed)
+        if name == "demo":
+            workspace = options.config.parent / "workspace"
+            world = prepared(load_config(options.config), workspace, seed=options.seed)
+        else:
+            world = generated(options.items, options.seed)
         results[name] = measure(name, world, options, limit)
     write(options.out, "training/parts", limit, results)
 

@@ -1,4 +1,4 @@
-"""What a training step is measured on: the demo, from its workspace, and a generated set of a million entities."""
+"""What a training step is measured on: the tables of a workspace, or a generated set of a million entities."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -10,15 +10,16 @@ from omnisage.batches.description import SequenceDescription
 from omnisage.batches.entities import EntitySource, describe_model
 from omnisage.batches.positives import PairGroup, SequenceSizes, sequence_data
 from omnisage.batches.step import BatchSizes, TrainingData
-from omnisage.config import load_config
+from omnisage.config import Config
 from omnisage.model.config import ModelConfig
 from omnisage.neighbors.artifact import Block, TypeNeighbors
 from omnisage.tables.artifact import SequencePart, TextArrays, VectorArrays, open_tables
 from omnisage.tasks.config import TasksConfig
-from omnisage.training.artifact import open_source
 from omnisage.training.config import LearningConfig, TrainingConfig
 from omnisage.training.data import open_training_data
 from omnisage.training.learner import Learner, build_learner
+
+CPU = torch.device("cpu")
 
 
 class World(NamedTuple):
@@ -29,16 +30,12 @@ class World(NamedTuple):
     config: LearningConfig
 
 
-def demo(config_file: Path, seed: int) -> World:
-    """From `config_file`, whose stages up to `neighbors` have run in the workspace beside it."""
-    whole = load_config(config_file)
-    config = LearningConfig(model=whole.model, tasks=whole.tasks, training=whole.training)
-    workspace = config_file.parent / "workspace"
+def prepared(config: Config, workspace: Path, *, seed: int, device: torch.device = CPU) -> World:
+    """From a workspace in which the stages up to `neighbors` have run."""
     tables = open_tables(workspace / "tables")
-    data = open_training_data(tables, workspace / "graph", workspace / "neighbors", config, seed=seed)
-    source = open_source(tables, workspace / "graph", workspace / "neighbors")
+    data = open_training_data(tables, workspace / "graph", workspace / "neighbors", config.learning, seed=seed)
     sequences = {n: SequenceDescription(s.num_actions, s.num_surfaces) for n, s in tables.sequences.items()}
-    return make_world(data, source, tables.num_entities, config, sequences)
+    return make_world(data, tables.num_entities, config.learning, sequences, device=device)
 
 
 def generated(num_items: int, seed: int, *, num_slots: int = 100) -> World:
@@ -74,19 +71,20 @@ def generated(num_items: int, seed: int, *, num_slots: int = 100) -> World:
     config = LearningConfig(model=ModelConfig(), tasks=TasksConfig(), training=TrainingConfig())
     sizes = BatchSizes(512, SequenceSizes(64, config.model.sequence.max_length), 1024, 64)
     data = TrainingData([source], [[group]], {"user": sequence_data("item", part, 10**6)}, True, sizes, seed)
-    return make_world(data, source, num_entities, config, {"user": SequenceDescription(0)})
+    return make_world(data, num_entities, config, {"user": SequenceDescription(0)})
 
 
 def make_world(
     data: TrainingData,
-    source: EntitySource,
     num_entities: dict[str, int],
     config: LearningConfig,
     sequences: dict[str, SequenceDescription],
+    *,
+    device: torch.device = CPU,
 ) -> World:
     """With a fresh learner."""
     entities = {name: sequence.entity for name, sequence in data.sequences.items()}
-    description = describe_model(source, {name: sequences[name] for name in entities})
-    learner = build_learner(description, entities, num_entities, config, seed=data.seed, device=torch.device("cpu"))
+    description = describe_model(data.sources[0], {name: sequences[name] for name in entities})
+    learner = build_learner(description, entities, num_entities, config, seed=data.seed, device=device)
     learner.model.train()
     return World(data, learner, config)

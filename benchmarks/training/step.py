@@ -1,6 +1,6 @@
 """How long a training step takes in float32, in bfloat16, and compiled, side by side on the same batches.
 
-    python benchmarks/training_step.py examples/movielens/omnisage.yaml --set model.dim=768 --set model.num_heads=12
+    python benchmarks/training/step.py examples/movielens/omnisage.yaml --set model.dim=768 --set model.num_heads=12
 
 Needs a workspace whose `tables`, `graph` and `neighbors` are done. The variants take turns, step by step, so that what
 else the machine does meets all of them; printed are the median and the least of the steps' times on the clock and of
@@ -15,18 +15,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from worlds import prepared
 
 from omnisage.batches.batch import to_device
-from omnisage.batches.description import LOG_DEGREE, SequenceDescription
-from omnisage.batches.entities import describe_model
+from omnisage.batches.description import LOG_DEGREE
 from omnisage.batches.share import Share
 from omnisage.batches.step import TrainingData, draw_step
 from omnisage.config import load_config
 from omnisage.launch import Launch
-from omnisage.tables.artifact import open_tables
 from omnisage.training.config import TrainingConfig
-from omnisage.training.data import open_training_data
-from omnisage.training.learner import Learner, build_learner, choose_device
+from omnisage.training.learner import Learner, choose_device
 from omnisage.training.loop import train_step
 
 VARIANTS = ("float32", "bfloat16", "compiled", "users-compiled")
@@ -72,24 +70,16 @@ def main() -> None:
 
     config = load_config(arguments.config, arguments.changes)
     workspace: Path = arguments.workspace or arguments.config.parent / "workspace"
-    tables = open_tables(workspace / "tables")
-    data = open_training_data(tables, workspace / "graph", workspace / "neighbors", config.learning, seed=config.seed)
-    if arguments.ranks:
-        print_shares(data, arguments.ranks, arguments.steps)
-        return
-    entities = {name: sequence.entity for name, sequence in data.sequences.items()}
-    labels = {name: tables.sequences[name] for name in entities}
-    sequences = {name: SequenceDescription(of.num_actions, of.num_surfaces) for name, of in labels.items()}
-    description = describe_model(data.sources[0], sequences)
     device = choose_device(config.training.device, Launch())
     torch.set_num_threads(config.training.num_threads)
     torch.use_deterministic_algorithms(device.type == "cpu")
+    data = prepared(config, workspace, seed=config.seed, device=device).data
+    if arguments.ranks:
+        print_shares(data, arguments.ranks, arguments.steps)
+        return
     variants: dict[str, Variant] = {}
     for name in arguments.variants:
-        learner = build_learner(
-            description, entities, tables.num_entities, config.learning, seed=config.seed, device=device
-        )
-        learner.model.train()
+        learner = prepared(config, workspace, seed=config.seed, device=device).learner
         compiled = [learner.model.embedders] if name == "compiled" else []
         compiled += list(learner.model.sequences.values()) if name.endswith("compiled") else []
         for module in compiled:
