@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from running import hashes, run
 
-from omnisage.artifact import Plan, file_sha256
 from omnisage.errors import OmnisageError
 from omnisage.graph import NO_NEIGHBOR, Graph, build_graph, open_graph
-from omnisage.neighbors import Block, open_neighbors, stage
+from omnisage.neighbors import Block, open_neighbors
 from omnisage.neighbors.config import NeighborsStageConfig
 from omnisage.neighbors.ranges import RangeStore
 
@@ -33,16 +33,6 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("neighbors") / "graph"
     build_graph(relations, num_entities=NUM_ENTITIES, out=folder)
     return folder
-
-
-def run(out: Path, graph: Path, *, num_threads: int = 1, **fields: Any) -> dict[str, Any]:
-    config = NeighborsStageConfig(**fields)
-    plan = Plan("neighbors", config.model_dump(mode="json"), 0, {"graph": "0" * 64})
-    return stage.run(config, plan, out, num_threads=num_threads, graph=graph).counts
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): file_sha256(path) for path in folder.rglob("*.*")}
 
 
 def ranked(graph: Graph, item: int, relations: list[str], entity_type: str) -> list[tuple[int, float]]:

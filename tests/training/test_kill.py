@@ -9,18 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from training_command import Command, Moment, link_workspace
-
-from learning_world import Prepared
+from training_command import Command, Moment
 
 pytestmark = pytest.mark.slow
 
 STEPS = ("training.num_steps=6",)  # with the tiny config's dropout: its masks come back, too
-
-
-@pytest.fixture(scope="module")
-def linked(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Command:
-    return link_workspace(prepared, tmp_path_factory.mktemp("linked") / "workspace")
 
 
 @pytest.fixture(scope="module")

@@ -34,11 +34,6 @@ FEW_ROWS = (
 
 
 @pytest.fixture(scope="module")
-def linked(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Command:
-    return link_workspace(prepared, tmp_path_factory.mktemp("linked") / "workspace")
-
-
-@pytest.fixture(scope="module")
 def one(linked: Command, tmp_path_factory: pytest.TempPathFactory) -> Command:
     """What one process does in six steps."""
     command = linked.copy(tmp_path_factory.mktemp("one") / "workspace")
