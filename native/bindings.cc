@@ -7,4 +7,5 @@ NB_MODULE(_native, module) {
   omnisage::define_ids(module);
   omnisage::define_graph(module);
   omnisage::define_training(module);
+  omnisage::define_bags(module);
 }

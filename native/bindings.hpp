@@ -20,6 +20,7 @@
 namespace omnisage {
 
 // The parts, each in bindings_<name>.cc.
+void define_bags(nb::module_& module);
 void define_dense(nb::module_& module);
 void define_graph(nb::module_& module);
 void define_ids(nb::module_& module);

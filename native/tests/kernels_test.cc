@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "attention.hpp"
+#include "bags.hpp"
 #include "best.hpp"
 #include "components.hpp"
 #include "csr.hpp"
@@ -421,6 +422,28 @@ void test_attention() {
   expect(run(kOne) == run(kFour), "attention does not depend on threads");
 }
 
+void test_bags() {
+  constexpr std::size_t kValues = 5'000, kHashes = 2, kWidth = 70, kRows = 97;
+  std::vector<std::int64_t> values(kValues), offsets;
+  for (std::size_t i = 0; i < kValues; ++i) values[i] = static_cast<std::int64_t>(splitmix64(i));
+  for (std::size_t i = 0; i <= kValues; i += 5) offsets.push_back(static_cast<std::int64_t>(i));
+  std::vector<std::uint32_t> rows(kValues * (kHashes + 1));
+  hash_buckets(values, std::vector<std::int64_t>{3, 5, 7}, kRows, rows, kFour);
+  const auto table = random_floats(kRows * kWidth, 1), importance = random_floats(kRows * kHashes, 2),
+             by_sums = random_floats((offsets.size() - 1) * kWidth, 3);
+  const BagsInput input{kHashes, kWidth, kRows, rows, offsets, table, importance};
+  const auto run = [&](const Workers& workers) {
+    std::vector<float> sums(by_sums.size()), by_table(table.size()), by_importance(importance.size());
+    sum_bags(input, sums, workers);
+    sum_bags_backward(input, by_sums, by_table, by_importance, workers);
+    return std::vector<std::vector<float>>{sums, by_table, by_importance};
+  };
+  expect(run(kOne) == run(kFour), "sums of bags do not depend on threads");
+  rows[7] = kRows;
+  std::vector<float> sums(by_sums.size());
+  expect_throws<std::out_of_range>([&] { sum_bags(input, sums, kFour); }, "a row that the table lacks is refused");
+}
+
 void test_dropout() {
   const auto values = random_floats(100'003, 1);
   std::vector<std::uint8_t> bytes(values.size());
@@ -453,6 +476,7 @@ int main() {
   omnisage::test_ngrams_and_sketch();
   omnisage::test_softmax();
   omnisage::test_attention();
+  omnisage::test_bags();
   omnisage::test_dropout();
   std::puts("all kernels passed");
 }

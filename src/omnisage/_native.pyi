@@ -64,6 +64,50 @@ def gelu_dropout_backward(
 ) -> NDArray[np.float32]:
     """The gradient [1, n] by the values of `gelu_dropout`, from that by its output [n]."""
 
+def hash_buckets(
+    values: NDArray[np.int64], multipliers: NDArray[np.int64], num_buckets: int, *, num_threads: int = 0
+) -> NDArray[np.uint32]:
+    """Multiply-shift hashing: bits 20 to 62 of value * multiplier, modulo `num_buckets`.
+
+    Args:
+        values: [n] int64.
+        multipliers: [M] int64, odd, one per hash function.
+
+    Returns:
+        [n, M] uint32.
+    """
+
+def sum_bags(
+    rows: NDArray[np.uint32],
+    offsets: NDArray[np.int64],
+    table: NDArray[np.float32],
+    importance: NDArray[np.float32] | None,
+    *,
+    num_threads: int = 0,
+) -> NDArray[np.float32]:
+    """The sums of table rows over the values of each bag and over hash functions (`native/bags.hpp`).
+
+    Args:
+        rows: [n, H+1] uint32, a value's rows of the table, then its row of `importance`; [n, H] without that.
+        offsets: [U+1] int64, bag u has the values `offsets[u]:offsets[u+1]`.
+        table: [R, V] float32.
+        importance: [R, H] float32, what a row of the table is multiplied with.
+
+    Returns:
+        [U, V] float32.
+    """
+
+def sum_bags_backward(
+    rows: NDArray[np.uint32],
+    offsets: NDArray[np.int64],
+    table: NDArray[np.float32],
+    importance: NDArray[np.float32] | None,
+    by_sums: NDArray[np.float32],
+    *,
+    num_threads: int = 0,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The gradients by `table` [R, V] and `importance` [R, H] (or [0, H]), from that by `sum_bags`'s sums [U, V]."""
+
 # tokens [U, D], scores [U, 2H], neighbors [B, K] int64, log_weights [B, K], present [B, K] uint8, own [B, J, D],
 # own_scores [B, J, H], positions [K, D], position_scores [K, H], gates [2, D], factors [B, J+K, H] or None; float32
 _Attention = tuple[

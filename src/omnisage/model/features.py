@@ -5,10 +5,10 @@ Shapes: U unique entities of one type, F features of that type, V width of a fea
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from omnisage.batches.batch import Bags, RawFeatures
 from omnisage.batches.description import FeatureDescription, TypeDescription
+from omnisage.model.bags import sum_categories, sum_hashed
 from omnisage.model.config import ModelConfig
 from omnisage.model.modules import Modules, Projection
 
@@ -24,7 +24,6 @@ class HashedText(nn.Module):
 
     def __init__(self, num_buckets: int, num_hashes: int, width: int):
         super().__init__()
-        self.num_buckets = num_buckets
         self.table = nn.Parameter(torch.randn(num_buckets, width) / width**0.5)
         self.importance = nn.Parameter(torch.ones(num_buckets, num_hashes) / num_hashes**0.5)
         odd = torch.randint(2**62, (num_hashes + 1,), generator=torch.Generator().manual_seed(0)) * 2 + 1
@@ -32,19 +31,7 @@ class HashedText(nn.Module):
 
     def forward(self, text: Bags) -> Tensor:
         """The texts' vectors [U, V]."""
-        # Multiply-shift hashing: the product wraps around, its high bits are the hash.
-        hashed = ((text.values[:, None] * self.multipliers) >> 20) & 0x7FFFFFFFFFF
-        rows = hashed % self.num_buckets
-        weights = self.importance[rows[:, -1]]
-        num_hashes = weights.shape[1]
-        summed = functional.embedding_bag(
-            rows[:, :-1].flatten(),
-            self.table,
-            text.offsets[:-1] * num_hashes,
-            per_sample_weights=weights.flatten(),
-            mode="sum",
-        )
-        return _unit_variance(summed, text)
+        return _unit_variance(sum_hashed(text, self.table, self.importance, self.multipliers), text)
 
 
 class Categories(nn.Module):
@@ -57,8 +44,7 @@ class Categories(nn.Module):
 
     def forward(self, categories: Bags) -> Tensor:
         """The entities' vectors [U, V]; zero without any category."""
-        summed = functional.embedding_bag(categories.values, self.table, categories.offsets[:-1], mode="sum")
-        return _unit_variance(summed, categories)
+        return _unit_variance(sum_categories(categories, self.table), categories)
 
 
 def _unit_variance(summed_UV: Tensor, bags: Bags) -> Tensor:
