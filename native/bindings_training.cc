@@ -1,4 +1,4 @@
-// What training computes: softmax, attention over neighbors, dropout.
+// What training computes: softmax, attention over neighbors (projected or not), dropout.
 #include <utility>
 #include <vector>
 
@@ -6,6 +6,7 @@
 #include "bindings.hpp"
 #include "dropout.hpp"
 #include "softmax.hpp"
+#include "weighted_sums.hpp"
 
 namespace omnisage {
 namespace {
@@ -149,6 +150,62 @@ std::vector<Owned<float>> bind_attend_backward(const AttentionArrays& arrays, co
   return {tokens.array, scores.array, own.array, own_scores.array, positions.array, position_scores.array, gates.array};
 }
 
+WeightedSumsInput view_weighted(const std::vector<AnyArray>& parts, const AnyArray& rows, const AnyArray& present,
+                                const AnyArray& weights) {
+  require(!parts.empty(), "parts is empty; rows must have channels");
+  WeightedSumsInput input{.num_anchors = rows.shape(0),
+                          .num_slots = rows.ndim() == 2 ? rows.shape(1) : 0,
+                          .num_weights = weights.ndim() == 3 ? weights.shape(2) : 0,
+                          .num_rows = parts[0].shape(0),
+                          .parts = {},
+                          .rows = view<std::int64_t>(rows, "rows", 2),
+                          .present = view<std::uint8_t>(present, "present", 2),
+                          .weights = view<float>(weights, "weights", 3)};
+  for (const AnyArray& part : parts) {
+    const auto values = view<float>(part, "a part of rows", 2);
+    require(part.shape(0) == input.num_rows, "all parts must have as many rows");
+    require(part.shape(1) % 16 == 0,
+            "a part of rows is " + std::to_string(part.shape(1)) + " wide; it must be a multiple of 16");
+    input.parts.push_back({values, part.shape(1)});
+  }
+  require(input.present.size() == input.rows.size(), "present must have an entry for each of rows");
+  require(weights.shape(0) == input.num_anchors && weights.shape(1) == input.num_slots,
+          "weights must have an entry for each of rows");
+  return input;
+}
+
+Owned<float> bind_sum_weighted(const std::vector<AnyArray>& parts, const AnyArray& rows, const AnyArray& present,
+                               const AnyArray& weights, int num_threads) {
+  const WeightedSumsInput input = view_weighted(parts, rows, present, weights);
+  Output<float> sums(input.num_weights * input.num_anchors, input.width());
+  without_gil(num_threads, [&](const Workers& workers) { sum_weighted(input, sums.span, workers); });
+  return sums.array;
+}
+
+// The gradients by the weights, and by the parts that are asked for.
+std::vector<Owned<float>> bind_sum_weighted_backward(const std::vector<AnyArray>& parts, const AnyArray& rows,
+                                                     const AnyArray& present, const AnyArray& weights,
+                                                     const AnyArray& by_sums, const std::vector<bool>& asked,
+                                                     int num_threads) {
+  const WeightedSumsInput input = view_weighted(parts, rows, present, weights);
+  const auto upstream = view<float>(by_sums, "by_sums", 2);
+  require(upstream.size() == input.num_weights * input.num_anchors * input.width(),
+          "by_sums must have the shape of the sums");
+  require(asked.size() == parts.size(), "asked must have an entry for each part");
+  Output<float> by_weights(input.num_anchors * input.num_slots, input.num_weights);
+  std::vector<Owned<float>> found{by_weights.array};
+  std::vector<std::span<float>> by_parts;
+  for (std::size_t p = 0; p < parts.size(); ++p) {
+    Output<float> by_part(asked[p] ? input.num_rows : 0, input.parts[p].width);
+    found.push_back(by_part.array);
+    by_parts.push_back(by_part.span);
+  }
+  without_gil(num_threads, [&](const Workers& workers) {
+    sum_weighted_backward(input, upstream, by_weights.span, by_parts, workers);
+  });
+  return found;
+}
+
 }  // namespace
 
 void define_training(nb::module_& module) {
@@ -161,6 +218,10 @@ void define_training(nb::module_& module) {
              "num_threads"_a = 0);
   module.def("gelu_dropout_backward", &bind_gelu_dropout_backward, "values"_a, "bytes"_a, "num_dropped"_a, "upstream"_a,
              nb::kw_only(), "num_threads"_a = 0);
+  module.def("sum_weighted", &bind_sum_weighted, "parts"_a, "rows"_a, "present"_a, "weights"_a, nb::kw_only(),
+             "num_threads"_a = 0);
+  module.def("sum_weighted_backward", &bind_sum_weighted_backward, "parts"_a, "rows"_a, "present"_a, "weights"_a,
+             "by_sums"_a, "asked"_a, nb::kw_only(), "num_threads"_a = 0);
   module.def("softmax_loss", &bind_softmax_loss, "queries"_a, "candidates"_a, "log_q"_a, "columns"_a,
              "seen"_a.none() = nb::none(), "others"_a.none() = nb::none(), nb::kw_only(), "num_threads"_a = 0);
 }

@@ -31,6 +31,7 @@
 #include "strings.hpp"
 #include "topk.hpp"
 #include "typed_graph.hpp"
+#include "weighted_sums.hpp"
 
 namespace omnisage {
 namespace {
@@ -444,6 +445,25 @@ void test_bags() {
   expect_throws<std::out_of_range>([&] { sum_bags(input, sums, kFour); }, "a row that the table lacks is refused");
 }
 
+void test_weighted_sums() {
+  constexpr std::size_t kAnchors = 30, kSlots = 20, kWeights = 7, kRows = 40;
+  const auto ids = random_ids(kAnchors * kSlots, kRows, 3);
+  const std::vector<std::int64_t> rows(ids.begin(), ids.end());
+  std::vector<std::uint8_t> present(ids.size());
+  for (std::size_t i = 0; i < present.size(); ++i) present[i] = splitmix64(i) % 3 != 0;
+  const auto narrow = random_floats(kRows * 48, 1), wide = random_floats(kRows * 336, 2),
+             weights = random_floats(ids.size() * kWeights, 3),
+             by_sums = random_floats(kWeights * kAnchors * (48 + 336), 4);
+  const WeightedSumsInput input{kAnchors, kSlots, kWeights, kRows, {{narrow, 48}, {wide, 336}}, rows, present, weights};
+  const auto run = [&](const Workers& workers) {
+    std::vector<float> sums(by_sums.size()), by_weights(weights.size()), by_wide(wide.size());
+    sum_weighted(input, sums, workers);
+    sum_weighted_backward(input, by_sums, by_weights, {{}, by_wide}, workers);
+    return std::vector<std::vector<float>>{sums, by_weights, by_wide};
+  };
+  expect(run(kOne) == run(kFour), "weighted sums do not depend on threads");
+}
+
 void test_dropout() {
   const auto values = random_floats(100'003, 1);
   std::vector<std::uint8_t> bytes(values.size());
@@ -477,6 +497,7 @@ int main() {
   omnisage::test_softmax();
   omnisage::test_attention();
   omnisage::test_bags();
+  omnisage::test_weighted_sums();
   omnisage::test_dropout();
   std::puts("all kernels passed");
 }

@@ -150,6 +150,42 @@ def attend_backward(
         Of tokens, scores, own, own_scores, positions, position_scores and gates, each as a matrix of its rows.
     """
 
+def sum_weighted(
+    parts: Sequence[NDArray[np.float32]],
+    rows: NDArray[np.int64],
+    present: NDArray[np.uint8],
+    weights: NDArray[np.float32],
+    *,
+    num_threads: int = 0,
+) -> NDArray[np.float32]:
+    """For each anchor, sums of the rows in its slots, one per weight of a slot (`native/weighted_sums.hpp`).
+
+    Args:
+        parts: [U, width] float32 each, a multiple of 16 wide; side by side they are the rows, Z wide.
+        rows: [B, K] int64, below U where present.
+        present: [B, K] uint8, 0 where a slot is empty.
+        weights: [B, K, G] float32.
+
+    Returns:
+        [G * B, Z] float32.
+    """
+
+def sum_weighted_backward(
+    parts: Sequence[NDArray[np.float32]],
+    rows: NDArray[np.int64],
+    present: NDArray[np.uint8],
+    weights: NDArray[np.float32],
+    by_sums: NDArray[np.float32],
+    asked: Sequence[bool],
+    *,
+    num_threads: int = 0,
+) -> list[NDArray[np.float32]]:
+    """The gradients from that by `sum_weighted`'s sums [G * B, Z]: by weights [B * K, G], and by each part.
+
+    Args:
+        asked: for each part, whether its gradient is wanted; [0, width] otherwise.
+    """
+
 def softmax_loss(
     queries: NDArray[np.float32],
     candidates: NDArray[np.float32],

@@ -1,6 +1,7 @@
 """The native attention against torch's, in values and gradients, and torch's gradients in double precision."""
 
 from dataclasses import fields, replace
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -14,15 +15,22 @@ from omnisage.model.attention import AttentionInput, attend, attend_by_torch
 Sizes = tuple[int, int, int, int, int, int]  # anchors, entities, own tokens, slots, heads, width
 
 
-def make_input(sizes: Sizes, *, share: float = 0.7, has_factors: bool = False) -> AttentionInput:
+class Made(NamedTuple):
+    """What `attend` takes."""
+
+    tokens_UD: Tensor
+    rest: AttentionInput
+
+
+def make_input(sizes: Sizes, *, share: float = 0.7, has_factors: bool = False) -> Made:
     """Random tokens and scores; what is differentiable requires a gradient."""
     num_anchors, num_entities, num_own, num_slots, num_heads, width = sizes
 
     def random(*shape: int) -> Tensor:
         return torch.randn(shape).requires_grad_()
 
-    return AttentionInput(
-        tokens_UD=random(num_entities, width),
+    tokens_UD = random(num_entities, width)
+    rest = AttentionInput(
         scores_UG=random(num_entities, 2 * num_heads),
         neighbors_BK=torch.randint(num_entities, (num_anchors, num_slots)),
         log_weights_BK=torch.rand(num_anchors, num_slots),
@@ -34,21 +42,30 @@ def make_input(sizes: Sizes, *, share: float = 0.7, has_factors: bool = False) -
         gates_2D=random(2, width),
         factors_BSH=(torch.rand(num_anchors, num_own + num_slots, num_heads) < 0.8) * 1.25 if has_factors else None,
     )
+    return Made(tokens_UD, rest)
 
 
-def to_double(made: AttentionInput) -> AttentionInput:
+def to_double(made: Made) -> Made:
     """The same numbers in double precision."""
+
+    def widen(value: Tensor) -> Tensor:
+        return value.detach().double().requires_grad_(value.requires_grad)
+
     changed = {}
-    for field in fields(made):
-        value = getattr(made, field.name)
+    for field in fields(made.rest):
+        value = getattr(made.rest, field.name)
         if value is not None and value.dtype == torch.float32:
-            changed[field.name] = value.detach().double().requires_grad_(value.requires_grad)
-    return replace(made, **changed)
+            changed[field.name] = widen(value)
+    return Made(widen(made.tokens_UD), replace(made.rest, **changed))
 
 
-def values_and_gradients(made: AttentionInput, outputs: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-    sources = {f.name: getattr(made, f.name) for f in fields(made)}
-    sources = {name: x for name, x in sources.items() if x is not None and x.requires_grad}
+def sources_of(made: Made) -> dict[str, Tensor]:
+    named = {"tokens_UD": made.tokens_UD} | {f.name: getattr(made.rest, f.name) for f in fields(made.rest)}
+    return {name: x for name, x in named.items() if x is not None and x.requires_grad}
+
+
+def values_and_gradients(made: Made, outputs: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    sources = sources_of(made)
     torch.manual_seed(0)
     loss = sum((output * torch.randn(output.shape)).sum() for output in outputs)
     found = torch.autograd.grad(loss, list(sources.values()))
@@ -75,7 +92,7 @@ def test_the_native_form_equals_torchs_in_values_and_gradients(
     torch.manual_seed(seed)
     made = make_input(sizes, share=share, has_factors=has_factors)
     exact = to_double(made)
-    ours, theirs = (values_and_gradients(x, f(x)) for x, f in ((made, attend), (exact, attend_by_torch)))
+    ours, theirs = (values_and_gradients(x, f(*x)) for x, f in ((made, attend), (exact, attend_by_torch)))
     for name, expected in theirs.items():
         torch.testing.assert_close(
             ours[name].double(), expected, rtol=2e-5, atol=1e-4, msg=lambda text, name=name: f"{name}: {text}"
@@ -85,12 +102,12 @@ def test_the_native_form_equals_torchs_in_values_and_gradients(
 def test_gradients_of_torchs_form_in_double_precision() -> None:
     torch.manual_seed(0)
     made = to_double(make_input((2, 3, 2, 3, 2, 4), has_factors=True))
-    names = [f.name for f in fields(made) if (x := getattr(made, f.name)) is not None and x.requires_grad]
+    sources = sources_of(made)
 
-    def attend_to(*sources: Tensor) -> tuple[Tensor, Tensor]:
-        return attend(replace(made, **dict(zip(names, sources, strict=True))))
+    def attend_to(tokens_UD: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
+        return attend(tokens_UD, replace(made.rest, **dict(zip(list(sources)[1:], others, strict=True))))
 
-    assert torch.autograd.gradcheck(attend_to, [getattr(made, name) for name in names])
+    assert torch.autograd.gradcheck(attend_to, list(sources.values()))
 
 
 def test_any_number_of_threads_gives_the_same_bytes() -> None:
@@ -100,7 +117,7 @@ def test_any_number_of_threads_gives_the_same_bytes() -> None:
     try:
         for num_threads in (1, 2, 3):
             torch.set_num_threads(num_threads)
-            found.append(values_and_gradients(made, attend(made)))
+            found.append(values_and_gradients(made, attend(*made)))
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(other[name], value) for name, value in found[0].items() for other in found[1:])
@@ -109,27 +126,27 @@ def test_any_number_of_threads_gives_the_same_bytes() -> None:
 def test_what_the_native_form_cannot_do_is_done_by_torch() -> None:
     torch.manual_seed(0)
     narrow = make_input((3, 4, 1, 2, 2, 12))
-    assert attend(narrow)[0].shape == (2, 3, 12)
+    assert attend(*narrow)[0].shape == (2, 3, 12)
     weighted = make_input((3, 4, 1, 2, 2, 16), share=1.0)
-    weighted.log_weights_BK.requires_grad_()
-    assert torch.autograd.grad(attend(weighted)[0].sum(), weighted.log_weights_BK)[0].abs().sum() > 0
+    log_weights_BK = weighted.rest.log_weights_BK.requires_grad_()
+    assert torch.autograd.grad(attend(*weighted)[0].sum(), log_weights_BK)[0].abs().sum() > 0
 
 
 @pytest.mark.parametrize(("row", "present"), [(4, True), (-1, True), (4, False)])
 def test_a_neighbor_that_is_none_is_refused_where_it_is_present(row: int, present: bool) -> None:
     torch.manual_seed(0)
     made = make_input((3, 4, 1, 2, 2, 16), share=float(present))
-    made.neighbors_BK[2, 1] = row
+    made.rest.neighbors_BK[2, 1] = row
     if not present:
-        attend(made)
+        attend(*made)
         return
     with pytest.raises(IndexError, match=rf"neighbors\[2, 1\] is {row}, but tokens has 4 rows"):
-        attend(made)
+        attend(*made)
 
 
 def test_wrong_shapes_are_refused_by_name() -> None:
     made = make_input((3, 4, 1, 2, 2, 16))
-    arrays = [getattr(made, f.name) for f in fields(made)]
+    arrays = [made.tokens_UD, *(getattr(made.rest, f.name) for f in fields(made.rest))]
     arrays = [
         None if x is None else x.detach().numpy().astype(x.numpy().dtype if not x.requires_grad else "f4")
         for x in arrays

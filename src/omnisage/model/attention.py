@@ -20,13 +20,12 @@ _NATIVE_TYPES = (torch.float32, torch.int64, torch.bool)
 
 @dataclass(frozen=True)
 class AttentionInput:
-    """The tokens and their scores.
+    """All that attention needs beside the neighbors' tokens.
 
     The token in a slot is gates[0] * token + log weight * gates[1] * token + position, with products by channel; its
     score is scores[:H] + log weight * scores[H:] + position score.
     """
 
-    tokens_UD: Tensor
     scores_UG: Tensor  # [U, 2H]
     neighbors_BK: Tensor  # int64, rows of the tokens; any valid row where absent
     log_weights_BK: Tensor
@@ -39,43 +38,51 @@ class AttentionInput:
     factors_BSH: Tensor | None  # what weights are multiplied with: dropout
 
 
-def attend(given: AttentionInput) -> tuple[Tensor, Tensor]:
+def attend(tokens_UD: Tensor, given: AttentionInput) -> tuple[Tensor, Tensor]:
     """The softmax of each head's scores over own tokens and present slots, and the sums of tokens weighted by it.
 
     Returns:
         [H, B, D], what each head reads, and [H, B], the sums of the weights: 1 without dropout.
     """
-    tensors = [getattr(given, field.name) for field in fields(given)]
+    tensors = [tokens_UD, *(getattr(given, field.name) for field in fields(given))]
     is_native = (
-        given.tokens_UD.shape[1] % 16 == 0
+        tokens_UD.shape[1] % 16 == 0
         and not given.log_weights_BK.requires_grad
         and all(x is None or (x.device.type == "cpu" and x.dtype in _NATIVE_TYPES) for x in tensors)
     )
-    return _NativeAttention.apply(*tensors) if is_native else attend_by_torch(given)
+    return _NativeAttention.apply(*tensors) if is_native else attend_by_torch(tokens_UD, given)
 
 
-def attend_by_torch(given: AttentionInput) -> tuple[Tensor, Tensor]:
+def attend_by_torch(tokens_UD: Tensor, given: AttentionInput) -> tuple[Tensor, Tensor]:
     """`attend` for any device and dtype, and by all inputs differentiable."""
-    num_heads = given.own_scores_BJH.shape[2]
-    log_weights_BK1 = given.log_weights_BK[..., None]
-    scores_BKG = functional.embedding(given.neighbors_BK, given.scores_UG)
-    scores_BKH = (
-        scores_BKG[..., :num_heads] + log_weights_BK1 * scores_BKG[..., num_heads:] + given.position_scores_KH
-    ).masked_fill(~given.present_BK[..., None], -torch.inf)
-    weights_BSH = torch.cat([given.own_scores_BJH, scores_BKH], dim=1).softmax(dim=1)
-    if given.factors_BSH is not None:
-        weights_BSH = weights_BSH * given.factors_BSH
-    own_BHJ, slots_BHK = weights_BSH.transpose(1, 2).split([given.own_BJD.shape[1], given.neighbors_BK.shape[1]], dim=2)
+    own_BJH, slots_BKH = attention_weights(given)
+    slots_BHK = slots_BKH.transpose(1, 2)
     # The gate is linear, so it is applied to the sums.
     both_BGK = torch.cat([slots_BHK, slots_BHK * given.log_weights_BK[:, None]], dim=1)
-    offset_BHD, slope_BHD = (both_BGK @ functional.embedding(given.neighbors_BK, given.tokens_UD)).chunk(2, dim=1)
+    offset_BHD, slope_BHD = (both_BGK @ functional.embedding(given.neighbors_BK, tokens_UD)).chunk(2, dim=1)
     reads_BHD = (
         given.gates_2D[0] * offset_BHD
         + given.gates_2D[1] * slope_BHD
         + slots_BHK @ given.positions_KD
-        + own_BHJ @ given.own_BJD
+        + own_BJH.transpose(1, 2) @ given.own_BJD
     )
-    return reads_BHD.transpose(0, 1), weights_BSH.sum(dim=1).T
+    return reads_BHD.transpose(0, 1), (own_BJH.sum(dim=1) + slots_BKH.sum(dim=1)).T
+
+
+def attention_weights(given: AttentionInput) -> tuple[Tensor, Tensor]:
+    """The softmax of each head's scores, times `factors_BSH`: of own tokens [B, J, H] and of slots [B, K, H]."""
+    num_heads = given.own_scores_BJH.shape[2]
+    scores_BKG = functional.embedding(given.neighbors_BK, given.scores_UG)
+    scores_BKH = (
+        scores_BKG[..., :num_heads]
+        + given.log_weights_BK[..., None] * scores_BKG[..., num_heads:]
+        + given.position_scores_KH
+    ).masked_fill(~given.present_BK[..., None], -torch.inf)
+    weights_BSH = torch.cat([given.own_scores_BJH, scores_BKH], dim=1).softmax(dim=1)
+    if given.factors_BSH is not None:
+        weights_BSH = weights_BSH * given.factors_BSH
+    own_BJH, slots_BKH = weights_BSH.split([given.own_BJD.shape[1], given.neighbors_BK.shape[1]], dim=1)
+    return own_BJH, slots_BKH
 
 
 class _NativeAttention(torch.autograd.Function):

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from omnisage.model.attention import AttentionInput, attend
 from omnisage.model.config import ModelConfig
+from omnisage.model.late import Unprojected, attend_late, score
 from omnisage.model.modules import Projection, unit_rows, widened
 
 
@@ -42,14 +43,19 @@ class EntityEncoder(nn.Module):
         self.skip = nn.Linear(num_features * config.dim, config.embedding_dim)
 
     def forward(
-        self, own_BFD: Tensor, tokens_UD: Tensor, neighbors_BK: Tensor, log_weights_BK: Tensor, present_BK: Tensor
+        self,
+        own_BFD: Tensor,
+        neighbors: Tensor | list[Unprojected],
+        neighbors_BK: Tensor,
+        log_weights_BK: Tensor,
+        present_BK: Tensor,
     ) -> Tensor:
         """Embed B anchors.
 
         Args:
             own_BFD: tokens of the anchors' own features, float.
-            tokens_UD: tokens of all unique entities of the batch, float.
-            neighbors_BK: rows of `tokens_UD`, int64; any valid row where absent.
+            neighbors: tokens [U, D] of all unique entities of the batch, float; or, by type, what they are maps of.
+            neighbors_BK: which of the entities, int64; any valid one where absent.
             log_weights_BK: scaled log(1 + weight) in [0, 1], float.
             present_BK: bool, False for empty slots.
 
@@ -68,8 +74,11 @@ class EntityEncoder(nn.Module):
         is_isolated_B1 = ~present_BK.any(dim=1, keepdim=True)
         own_BFD = widened(own_BFD)
         own_BFD = torch.cat([own_BFD[:, :-1], own_BFD[:, -1:].masked_fill(is_isolated_B1[..., None], 0)], dim=1)
-        encode = self.collapsed if len(self.layers.layers) == 1 else self.ordinary
-        cls_BD = encode(own_BFD, tokens_UD, neighbors_BK, log_weights_BK, present_BK)
+        if len(self.layers.layers) == 1:
+            cls_BD = self.collapsed(own_BFD, neighbors, neighbors_BK, log_weights_BK, present_BK)
+        else:
+            assert isinstance(neighbors, Tensor), "several layers read tokens"
+            cls_BD = self.ordinary(own_BFD, neighbors, neighbors_BK, log_weights_BK, present_BK)
         return unit_rows(self.head(cls_BD) + self.skip(own_BFD.flatten(1)))
 
     def ordinary(
@@ -86,40 +95,50 @@ class EntityEncoder(nn.Module):
         return self.layers(tokens_BSD, src_key_padding_mask=absent_BS)[:, 0]
 
     def collapsed(
-        self, own_BFD: Tensor, tokens_UD: Tensor, neighbors_BK: Tensor, log_weights_BK: Tensor, present_BK: Tensor
+        self,
+        own_BFD: Tensor,
+        neighbors: Tensor | list[Unprojected],
+        neighbors_BK: Tensor,
+        log_weights_BK: Tensor,
+        present_BK: Tensor,
     ) -> Tensor:
         """The CLS output [B, D] of a single layer, exactly, without building the token sequence."""
         layer = self.layers.layers[0]
         assert isinstance(layer, nn.TransformerEncoderLayer)
         attention = layer.self_attn
-        own_positions, slot_positions = self.positions[: 1 + self.num_features], self.positions[1 + self.num_features :]
-        cls_D = self.cls + own_positions[0]
-
+        cls_D = self.cls + self.positions[0]
+        value_weight_HdD, value_bias_H1d = _value_projection(attention)
         # Sums over many slots, and gradients of tokens that stand in many: in float32 whatever the products are in.
-        with torch.autocast(tokens_UD.device.type, enabled=False):
+        with torch.autocast(own_BFD.device.type, enabled=False):
             # The key bias adds the same to every score of a head, so it cancels in the softmax.
             readers_HD = _score_vectors(attention, cls_D)
             gates_2D = torch.stack([self.gate_offset, self.gate_slope])
-            own_BJD = torch.cat([cls_D.expand(len(own_BFD), 1, -1), own_BFD + own_positions[1:]], dim=1)
+            readers_GD = (gates_2D[:, None] * readers_HD).flatten(0, 1)
+            own_positions, slot_positions = self.positions[1:].split([own_BFD.shape[1], neighbors_BK.shape[1]])
+            own_BJD = torch.cat([cls_D.expand(len(own_BFD), 1, -1), own_BFD + own_positions], dim=1)
             shape_BSH = (len(own_BFD), len(self.positions), attention.num_heads)
-            reads_HBD, totals_HB = attend(
-                AttentionInput(
-                    tokens_UD=tokens_UD,
-                    scores_UG=tokens_UD @ (gates_2D[:, None] * readers_HD).flatten(0, 1).T,
-                    neighbors_BK=neighbors_BK,
-                    log_weights_BK=log_weights_BK,
-                    present_BK=present_BK,
-                    own_BJD=own_BJD,
-                    own_scores_BJH=own_BJD @ readers_HD.T,
-                    positions_KD=slot_positions,
-                    position_scores_KH=slot_positions @ readers_HD.T,
-                    gates_2D=gates_2D,
-                    factors_BSH=functional.dropout(tokens_UD.new_ones(shape_BSH), self.dropout)
-                    if self.training and self.dropout
-                    else None,
-                )
+            given = AttentionInput(
+                scores_UG=neighbors @ readers_GD.T if isinstance(neighbors, Tensor) else score(neighbors, readers_GD),
+                neighbors_BK=neighbors_BK,
+                log_weights_BK=log_weights_BK,
+                present_BK=present_BK,
+                own_BJD=own_BJD,
+                own_scores_BJH=own_BJD @ readers_HD.T,
+                positions_KD=slot_positions,
+                position_scores_KH=slot_positions @ readers_HD.T,
+                gates_2D=gates_2D,
+                factors_BSH=functional.dropout(own_BFD.new_ones(shape_BSH), self.dropout)
+                if self.training and self.dropout
+                else None,
             )
-        attended_BD = _project_values(attention, reads_HBD, totals_HB)
+            if isinstance(neighbors, Tensor):
+                reads_HBD, totals_HB = attend(neighbors, given)
+                values_HBd = reads_HBD @ value_weight_HdD.transpose(1, 2)
+            else:
+                values_HBd, totals_HB = attend_late(neighbors, given, value_weight_HdD)
+        attended_BD = attention.out_proj(
+            (values_HBd + totals_HB[..., None] * value_bias_H1d).transpose(0, 1).flatten(1)
+        )
         return _finish_layer(layer, cls_D.expand_as(attended_BD), attended_BD)
 
 
@@ -132,13 +151,11 @@ def _score_vectors(attention: nn.MultiheadAttention, cls_D: Tensor) -> Tensor:
     return torch.einsum("hd,hdD->hD", query_Hd, key_weight_HdD) * attention.head_dim**-0.5
 
 
-def _project_values(attention: nn.MultiheadAttention, reads_HBD: Tensor, totals_HB: Tensor) -> Tensor:
-    """Values and output projection of attention, applied to what each head read: [B, D]."""
-    dim = attention.embed_dim
-    value_weight_HdD = attention.in_proj_weight[2 * dim :].view(attention.num_heads, -1, dim)
-    value_bias_H1d = attention.in_proj_bias[2 * dim :].view(attention.num_heads, 1, -1)
-    heads_HBd = reads_HBD @ value_weight_HdD.transpose(1, 2) + totals_HB[..., None] * value_bias_H1d
-    return attention.out_proj(heads_HBd.transpose(0, 1).flatten(1))
+def _value_projection(attention: nn.MultiheadAttention) -> tuple[Tensor, Tensor]:
+    """The value projection of each head: its weight [H, d, D] and bias [H, 1, d]."""
+    dim, num_heads = attention.embed_dim, attention.num_heads
+    weight, bias = attention.in_proj_weight[2 * dim :], attention.in_proj_bias[2 * dim :]
+    return weight.view(num_heads, -1, dim), bias.view(num_heads, 1, -1)
 
 
 def _finish_layer(layer: nn.TransformerEncoderLayer, input_BD: Tensor, attended_BD: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from omnisage.batches.batch import Bags, RawFeatures
 from omnisage.batches.description import FeatureDescription, TypeDescription
 from omnisage.model.bags import sum_categories, sum_hashed
 from omnisage.model.config import ModelConfig
+from omnisage.model.late import Unprojected
 from omnisage.model.modules import Modules, Projection
 
 
@@ -83,6 +84,10 @@ class FeatureEncoder(nn.Module):
     def neighbor_tokens(self, vectors: dict[str, Tensor]) -> Tensor:
         """The tokens [U, D] that stand for these entities where they are neighbors."""
         return self.neighbor.of_parts([vectors[name] for name in self.widths])
+
+    def unprojected(self, vectors: dict[str, Tensor]) -> Unprojected:
+        """What `neighbor_tokens` is a linear map of."""
+        return self.neighbor.unprojected([vectors[name] for name in self.widths])
 
 
 def _lookup(feature: FeatureDescription, config: ModelConfig) -> tuple[nn.Module, int]:

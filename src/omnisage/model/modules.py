@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from omnisage.model.late import Unprojected, padded
+
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -53,21 +55,61 @@ class Projection(nn.Module):
         Args:
             parts: [U, width] each, which together have the width that comes in.
         """
-        widths = [part.shape[1] for part in parts]
-        learned = [i for i, part in enumerate(parts) if part.requires_grad]
-        fixed = [i for i, part in enumerate(parts) if not part.requires_grad]
-        if not learned or sum(widths[i] for i in fixed) < sum(widths[i] for i in learned):
+        fixed, learned = _by_gradient(parts)
+        if not learned or _width(parts, fixed) < _width(parts, learned):
             return self(torch.cat(parts, dim=1))
         fixed_UV, learned_UV = (torch.cat([parts[i] for i in group], dim=1) for group in (fixed, learned))
+        widths = [part.shape[1] for part in parts]
 
         def apply(linear: nn.Linear) -> Tensor:
-            columns = linear.weight.split(widths, dim=1)
-            by_fixed, by_learned = (torch.cat([columns[i] for i in group], dim=1) for group in (fixed, learned))
+            by_fixed, by_learned = (_columns(linear.weight, widths, group) for group in (fixed, learned))
             return torch.addmm(functional.linear(fixed_UV, by_fixed, linear.bias), learned_UV, by_learned.T)
 
+        return apply(self.linear) + self.mlp[1:](apply(self._first))
+
+    def unprojected(self, parts: list[Tensor]) -> Unprojected:
+        """`of_parts` without its last linear maps, the second layer of the MLP and the linear path."""
+        fixed, learned = _by_gradient(parts)
+        widths = [part.shape[1] for part in parts]
+        fixed_UV = padded(torch.cat([*(parts[i] for i in fixed), parts[0].new_ones(len(parts[0]), 1)], dim=1))
+        inputs = [fixed_UV, *([padded(torch.cat([parts[i] for i in learned], dim=1))] if learned else [])]
+
+        def weights(weight: Tensor, bias: Tensor) -> list[Tensor]:
+            with_bias = padded(torch.cat([_columns(weight, widths, fixed), bias[:, None]], dim=1))
+            return [with_bias, *([padded(_columns(weight, widths, learned))] if learned else [])]
+
+        by_input = weights(self._first.weight, self._first.bias)
+        hidden_UV = functional.linear(inputs[0], by_input[0])
+        for values, weight in zip(inputs[1:], by_input[1:], strict=True):
+            hidden_UV = torch.addmm(hidden_UV, values, weight.T)
+        last = self.mlp[-1]
+        assert isinstance(last, nn.Linear)
+        straight = weights(self.linear.weight, self.linear.bias + last.bias)
+        return Unprojected(
+            [*inputs, padded(self.mlp[1:-1](hidden_UV))], torch.cat([*straight, padded(last.weight)], dim=1)
+        )
+
+    @property
+    def _first(self) -> nn.Linear:
         first = self.mlp[0]
         assert isinstance(first, nn.Linear)
-        return apply(self.linear) + self.mlp[1:](apply(first))
+        return first
+
+
+def _by_gradient(parts: list[Tensor]) -> tuple[list[int], list[int]]:
+    """Which of the parts need no gradient, and which need one."""
+    learned = [i for i, part in enumerate(parts) if part.requires_grad]
+    return [i for i in range(len(parts)) if i not in learned], learned
+
+
+def _width(parts: list[Tensor], group: list[int]) -> int:
+    return sum(parts[i].shape[1] for i in group)
+
+
+def _columns(weight: Tensor, widths: list[int], group: list[int]) -> Tensor:
+    """The columns of a weight that belong to some parts of the input; [out, 0] for none."""
+    columns = weight.split(widths, dim=1)
+    return torch.cat([weight[:, :0], *(columns[i] for i in group)], dim=1)
 
 
 def widened(values: Tensor) -> Tensor:
