@@ -3,8 +3,9 @@
 The straightforward one (straightforward.py) projects the features of every neighbor slot and runs torch's own encoder
 layer over all tokens. Both have to give the same embeddings and the same gradients, which is checked first. They are
 timed in turns, the fastest repetition of each counts; the straightforward one takes a part of the same batch, which
-it would take forever with. The floor is the time of our products at the measured matmul rate, and of reading neighbors
-the time of its operations at that rate or of its bytes at the measured bandwidth, whichever is longer.
+it would take forever with. The floor is the time of the products that our form makes at the measured matmul rate, and
+of reading neighbors the time of its operations at that rate or of its bytes at the measured bandwidth, whichever is
+longer.
 
     python benchmarks/training/embedder.py                                   # 5 minutes on 2 quiet cores
     python benchmarks/training/embedder.py --data amazon-beauty-s3rec --out embedder.json
@@ -19,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from catalogs import Catalog, beauty, describe, make_batch, near_items, power_law, random_items
-from measuring import fastest, floor_s, limits, make_parser, peak_memory, reset_peak, write
+from measuring import counting, fastest, floor_s, limits, make_parser, peak_memory, reset_peak, write
 from straightforward import embed, encode, unshare
 from torch import Tensor, nn
 
@@ -153,10 +154,12 @@ def encoder_alone(size: Size, options: argparse.Namespace, limit: dict) -> list[
     return [row | same for row in time_sides(sides, options.repeats, floors)]
 
 
-def projection_operations(width: int, dim: int, width_learned: int) -> tuple[float, float]:
-    """Of a row, forward and forward + backward; what is not learned needs no gradient by the input."""
-    first, second = 2.0 * width * 3 * dim, 2.0 * 2 * dim * dim
-    return first + second, 2 * first + 2.0 * width_learned * 3 * dim + 3 * second
+def counted_floor(run: Callable[[], object], limit: dict) -> float:
+    """Seconds of the products that a run makes, and of what attention must read."""
+    with counting() as counted:
+        run()
+    kernels = floor_s(limit, counted.kernel_operations, counted.kernel_bytes)
+    return floor_s(limit, counted.operations - counted.kernel_operations) + kernels
 
 
 def whole(
@@ -183,16 +186,10 @@ def whole(
         name, with_gradients(lambda: embedders(small).embeddings, sources), with_gradients(sides.theirs, sources)
     )
     unique = sum(len(features[LOG_DEGREE]) for features in batch.features.values())
-    anchors = batch.anchors["item"]
-    filled = int(anchors.present_BK.sum())
-    dim, text = size.model.dim, size.model.feature_dim
-    widths = (size.vector_size + 1, text, 1)
-    encoder = encoder_floors(embedders.entity_encoders["item"], len(items), unique, filled + 4 * len(items), limit)
-    of_neighbors = projection_operations(sum(widths), dim, text)
-    of_own = [projection_operations(width, dim, text if width == text else 0) for width in widths]
-    floors = tuple(
-        encoder[i] + floor_s(limit, unique * of_neighbors[i] + len(items) * sum(of[i] for of in of_own)) for i in (0, 1)
-    )
+    filled = int(batch.anchors["item"].present_BK.sum())
+    with torch.no_grad():
+        forward = counted_floor(sides.ours, limit)
+    floors = forward, counted_floor(lambda: with_gradients(sides.ours, sources), limit)
     shape = {"unique_entities": unique, "filled_slots": filled, "filled_slots_per_unique_entity": filled / unique}
     return [row | same | shape for row in time_sides(sides, options.repeats, floors)]
 

@@ -11,24 +11,20 @@ thread prepares it, as in training.
 import argparse
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from measuring import limits, make_parser, write
+from measuring import counting, limits, make_parser, write
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 from worlds import World, generated, prepared
 
-from omnisage import _native
 from omnisage.batches.batch import StepBatch
 from omnisage.batches.loader import load_steps
 from omnisage.batches.step import draw_step
 from omnisage.config import load_config
 from omnisage.model.embedder import Embedded
-from omnisage.tasks import softmax
 from omnisage.tasks.task import Step
 from omnisage.training.loop import train_step
 
@@ -65,44 +61,13 @@ def run_step(world: World, batch: StepBatch, lap: Lap) -> None:
     lap("clipping and optimizer")
 
 
-@contextmanager
-def counting_kernels() -> Iterator[dict[str, float]]:
-    """Counts the operations of our own kernels' products, where this commit has them."""
-    counted = {"operations": 0.0}
-    replaced: list[tuple[object, str, object]] = []
-
-    def count(owner: object, name: str, operations: Callable[..., float]) -> None:
-        if (kernel := getattr(owner, name, None)) is None:
-            return
-
-        def call(*given: object, **options: object) -> object:
-            counted["operations"] += operations(*given)
-            return kernel(*given, **options)
-
-        replaced.append((owner, name, kernel))
-        setattr(owner, name, call)
-
-    def of_attention(arrays: tuple, *_: object) -> float:
-        present, own, heads = arrays[4], arrays[5], arrays[8].shape[1]
-        return 2.0 * heads * own.shape[2] * (int(np.sum(present)) + own.shape[0] * own.shape[1])
-
-    count(softmax, "softmax_loss", lambda q, c, *_: 6.0 * len(q) * c.size)
-    count(_native, "attend", of_attention)
-    count(_native, "attend_backward", lambda *given: 2 * of_attention(*given))
-    try:
-        yield counted
-    finally:
-        for owner, name, kernel in replaced:
-            setattr(owner, name, kernel)
-
-
 def count_operations(world: World, batch: StepBatch) -> dict[str, float]:
     """Of products, by part."""
     operations: dict[str, float] = {}
-    with counting_kernels() as kernels, FlopCounterMode(display=False) as flops:
+    with counting() as counted:
 
         def lap(name: str) -> None:
-            operations[name] = flops.get_total_flops() + kernels["operations"] - sum(operations.values())
+            operations[name] = counted.operations - sum(operations.values())
 
         run_step(world, batch, lap)
     return operations

@@ -87,7 +87,7 @@ def look_up(features: FeatureEncoder, raw: RawFeatures) -> dict[str, Tensor]:
 def hash_text(text: nn.Module, bags: Bags) -> Tensor:
     """The sum of hashed n-grams by importance, over the root of their number."""
     hashed = ((bags.values[:, None] * text.multipliers) >> 20) & (2**43 - 1)
-    rows = hashed % text.num_buckets
+    rows = hashed % len(text.table)
     num_hashes, width = text.importance.shape[1], text.table.shape[1]
     weights = functional.embedding(rows[:, -1], text.importance)
     summed = functional.embedding_bag(
