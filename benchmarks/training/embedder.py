@@ -47,7 +47,7 @@ DEMO = Size(ModelConfig(dim=64, num_heads=4, embedding_dim=64, sequence={"num_he
 def with_gradients(run: Callable[[], Tensor], sources: list[Tensor]) -> tuple[Tensor, ...]:
     """The output, and gradients of a sum of it with fixed weights."""
     output = run()
-    weights = torch.linspace(-1, 1, output.numel()).view_as(output)
+    weights = torch.linspace(-1, 1, output.numel(), device=output.device).view_as(output)
     return output, *torch.autograd.grad((output * weights).sum(), sources, allow_unused=True)
 
 

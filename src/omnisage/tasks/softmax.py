@@ -17,9 +17,10 @@ from omnisage.batches.batch import Candidates, Seen
 
 _SKETCH_DEPTH, _MAX_SKETCH_WIDTH = 4, 1 << 22
 _MAX_LOG_SCALE = math.log(100.0)
-_CHUNK_LOGITS = 1 << 18  # logits at a time: 1 MiB of float32, a core's share of cache
-_DEVICE_CHUNK_LOGITS = 1 << 24  # on a GPU, which is slow at little work
-_MIN_ROWS = 16  # of a chunk: with fewer the products are slower than computing the logits twice
+# Logits at a time, and rows that a chunk of them has at least: with fewer the products are slower than computing the
+# logits twice. On a CPU 1 MiB of float32, a core's share of cache; a GPU is slow at little work.
+_CHUNK_LOGITS, _MIN_ROWS = 1 << 18, 16
+_DEVICE_CHUNK_LOGITS, _DEVICE_MIN_ROWS = 1 << 26, 256
 
 
 class InverseTemperature(nn.Module):
@@ -147,12 +148,15 @@ def torch_losses(given: SoftmaxInput) -> Losses:
     """The same by torch, for any device and dtype."""
     queries_PE, candidates_CE, log_q_C, columns_P, seen, others_P = given
     num_queries, num_candidates = len(queries_PE), len(candidates_CE)
-    chunk_logits = _CHUNK_LOGITS if queries_PE.device.type == "cpu" else _DEVICE_CHUNK_LOGITS
-    num_columns = num_candidates if num_candidates <= chunk_logits // _MIN_ROWS else chunk_logits // _MIN_ROWS
+    is_cpu = queries_PE.device.type == "cpu"
+    chunk_logits, min_rows = (_CHUNK_LOGITS, _MIN_ROWS) if is_cpu else (_DEVICE_CHUNK_LOGITS, _DEVICE_MIN_ROWS)
+    num_columns = min(num_candidates, chunk_logits // min_rows)
     num_rows = max(1, chunk_logits // num_columns)
     totals_P = queries_PE.new_full((num_queries,), -torch.inf) if others_P is None else others_P.clone()
-    positives_P, queries_gradient_PE = torch.empty_like(totals_P), torch.zeros_like(queries_PE)
-    candidates_gradient_CE = torch.zeros_like(candidates_CE)
+    positives_PE = candidates_CE[columns_P]
+    # By the logits, the gradient is the softmax, minus 1 at the positive.
+    queries_gradient_PE = -positives_PE
+    candidates_gradient_CE = torch.zeros_like(candidates_CE).index_add_(0, columns_P, -queries_PE)
 
     def logits(rows: slice, columns: slice) -> Tensor:
         logits_RC = torch.addmm(-log_q_C[columns], queries_PE[rows], candidates_CE[columns].T)
@@ -168,14 +172,10 @@ def torch_losses(given: SoftmaxInput) -> Losses:
         logits_RC = logits(rows, columns)
         if is_one_pass:
             totals_P[rows] = torch.logaddexp(totals_P[rows], logits_RC.logsumexp(dim=1))
-        places_R = columns_P[rows] - columns.start
-        here_R = torch.nonzero((places_R >= 0) & (places_R < logits_RC.shape[1]))[:, 0]
-        positives_P[rows][here_R] = logits_RC[here_R, places_R[here_R]]
-        # By the logits, the gradient is the softmax, minus 1 at the positive.
-        gradient_RC = logits_RC.sub_(totals_P[rows, None]).exp_()
-        gradient_RC[here_R, places_R[here_R]] -= 1
-        queries_gradient_PE[rows].addmm_(gradient_RC, candidates_CE[columns])
-        candidates_gradient_CE[columns].addmm_(gradient_RC.T, queries_PE[rows])
+        softmax_RC = logits_RC.sub_(totals_P[rows, None]).exp_()
+        queries_gradient_PE[rows].addmm_(softmax_RC, candidates_CE[columns])
+        candidates_gradient_CE[columns].addmm_(softmax_RC.T, queries_PE[rows])
+    positives_P = (queries_PE * positives_PE).sum(dim=1) - log_q_C[columns_P]
     return totals_P - positives_P, queries_gradient_PE, candidates_gradient_CE
 
 
