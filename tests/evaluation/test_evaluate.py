@@ -15,7 +15,7 @@ from omnisage.evaluation.config import EvaluationConfig
 from omnisage.evaluation.records import Record
 from omnisage.tables.artifact import Tables, open_tables
 
-CONFIG = EvaluationConfig(ks=[3, 10], num_random_candidates=5, num_bootstrap=100)
+CONFIG = EvaluationConfig(ks=[3, 10], num_random_candidates=5, num_popular_candidates=5, num_bootstrap=100)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,15 @@ def evaluation(tables: Tables, embeddings: Embeddings) -> Evaluation:
 
 
 def find(records: list[Record], task: str, name: str, method: str = "model", **wanted: str) -> Record:
-    wanted = {"regime": "full", "metric": "recall@3", **wanted, "task": task, "name": name, "method": method}
+    wanted = {
+        "regime": "full",
+        "metric": "recall@3",
+        "slice": "all",
+        **wanted,
+        "task": task,
+        "name": name,
+        "method": method,
+    }
     (record,) = [r for r in records if all(getattr(r, key) == value for key, value in wanted.items())]
     return record
 
@@ -130,7 +138,7 @@ def test_every_row_has_every_method_that_applies_and_every_metric(evaluation: Ev
         "entity_feature": {"model", "popularity"},
     }
     assert {r.metric for r in evaluation.records} == {"recall@3", "recall@10", "ndcg@3", "ndcg@10", "mrr"}
-    assert {r.regime for r in evaluation.records} == {"full", "random"}
+    assert {r.regime for r in evaluation.records} == {"full", "random", "popularity"}
     assert all(0 <= r.low <= r.high <= 1 for r in evaluation.records)
 
 
@@ -140,16 +148,18 @@ def test_differences_are_model_minus_baseline_on_the_same_draws(evaluation: Eval
         where = {"regime": difference.regime, "metric": difference.metric}
         values = [find(evaluation.records, difference.task, difference.name, m, **where).value for m in (model, method)]
         np.testing.assert_allclose(difference.value, values[0] - values[1], atol=1e-12)
-    assert len(evaluation.differences) == sum(r.method != "model" for r in evaluation.records)
+    assert len(evaluation.differences) == sum(r.method != "model" and r.slice == "all" for r in evaluation.records)
 
 
 @pytest.mark.parametrize(("task", "name"), [("user_entity_next", "user -> film"), ("entity_feature", "film.kind")])
 def test_fewer_candidates_can_only_help(task: str, name: str, evaluation: Evaluation) -> None:
     for method in ("model", "popularity"):
-        full, random = (
-            find(evaluation.records, task, name, method, regime=regime, metric="mrr") for regime in ("full", "random")
+        full, random, popular = (
+            find(evaluation.records, task, name, method, regime=regime, metric="mrr")
+            for regime in ("full", "random", "popularity")
         )
         assert random.value >= full.value
+        assert popular.value >= full.value
         assert method == "model" or random.value > full.value
 
 
@@ -159,10 +169,9 @@ def test_the_same_seed_gives_the_same_numbers_and_another_seed_other_candidates(
     again = evaluate(tables, embeddings, "test", config=CONFIG)
     assert again.as_json() == evaluation.as_json()
     other = evaluate(tables, embeddings, "test", config=CONFIG, seed=1)
-    full, random = ([r.value for r in e.records if r.regime == "full"] for e in (other, evaluation))
-    assert full == random
-    values, others = ([r.value for r in e.records if r.regime == "random"] for e in (other, evaluation))
-    assert values != others
+    for regime, is_drawn in (("full", False), ("random", True), ("popularity", True)):
+        values, others = ([r.value for r in e.records if r.regime == regime] for e in (evaluation, other))
+        assert (values != others) == is_drawn
 
 
 def test_validation_is_measured_the_same_way_and_masks_no_test_pair(tables: Tables, embeddings: Embeddings) -> None:
@@ -193,7 +202,7 @@ def test_perfect_embeddings_earn_everything_and_equal_ones_nothing(
     entities = {**others, "film": vectors}
     changed = dataclasses.replace(embeddings, entities=entities, users={}, features={"film": {"kind": queries}})
     records = evaluate(tables, changed, "test", config=CONFIG).records
-    for regime in ("full", "random"):
+    for regime in ("full", "random", "popularity"):
         assert find(records, "entity_feature", "film.kind", regime=regime).value == expected
 
 

@@ -1,5 +1,6 @@
 """Metrics and ranks against definitions written out by hand."""
 
+import itertools
 import math
 
 import numpy as np
@@ -10,7 +11,12 @@ from numpy.typing import NDArray
 
 from omnisage.baselines.lists import Lists
 from omnisage.evaluation.metrics import group_means, metric_names, query_metrics
-from omnisage.evaluation.regimes import full_corpus_ranks, random_candidate_ranks, random_candidates
+from omnisage.evaluation.regimes import (
+    drawn_candidate_ranks,
+    full_corpus_ranks,
+    popular_candidates,
+    random_candidates,
+)
 
 
 def lists(*rows: list[int]) -> Lists:
@@ -102,7 +108,7 @@ def test_random_candidates_are_distinct_allowed_and_the_same_for_any_block(
         assert len(set(candidates.tolist())) == len(candidates) == min(num_random, num_entities - len(refused))
         assert refused.isdisjoint(candidates.tolist())
         np.testing.assert_array_equal(draw(row, row + 1)[0], candidates)
-    ranks = random_candidate_ranks(scores, positives, drawn)
+    ranks = drawn_candidate_ranks(scores, positives, drawn)
     expected = [
         slow_rank(scores[row, drawn[row]].tolist(), scores[row, own])
         for row in range(len(positives))
@@ -118,6 +124,46 @@ def test_random_candidates_are_drawn_uniformly() -> None:
         counts[drawn[0]] += 1
     assert counts[:3].sum() == 0
     assert np.abs(counts[3:] / 2000 - 3 / 7).max() < 0.05
+
+
+@settings(max_examples=60, deadline=None)
+@given(block=blocks(), num_drawn=st.integers(1, 10), first=st.integers(0, 3), data=st.data())
+def test_popular_candidates_are_distinct_allowed_and_the_same_for_any_block(
+    block: tuple[NDArray[np.float32], Lists, Lists], num_drawn: int, first: int, data: st.DataObject
+) -> None:
+    scores, positives, excluded = block
+    num_entities = scores.shape[1]
+    counts = st.lists(st.integers(0, 3), min_size=num_entities, max_size=num_entities)
+    popularity = np.array(data.draw(counts), np.float32)
+
+    def draw(begin: int, end: int) -> list[NDArray[np.uint32]]:
+        lists = positives.block(begin, end), excluded.block(begin, end)
+        return popular_candidates(*lists, popularity=popularity, num_drawn=num_drawn, seed=(3, "task", first + begin))
+
+    for row, candidates in enumerate(draw(0, len(positives))):
+        refused = {*positives[row].tolist(), *excluded[row].tolist()}
+        allowed = [entity for entity in range(num_entities) if entity not in refused]
+        assert len(set(candidates.tolist())) == len(candidates) == min(num_drawn, len(allowed))
+        assert refused.isdisjoint(candidates.tolist())
+        num_popular = sum(popularity[entity] > 0 for entity in allowed)
+        assert np.count_nonzero(popularity[candidates]) == min(num_drawn, num_popular)  # the others only after these
+        np.testing.assert_array_equal(draw(row, row + 1)[0], candidates)
+
+
+def test_popular_candidates_are_drawn_one_after_the_other_in_proportion_to_popularity() -> None:
+    popularity = np.array([9.0, 1.0, 2.0, 5.0, 0.0], np.float32)  # 0 is the positive
+    counts = np.zeros(5)
+    for query in range(3000):
+        lists_of_query = lists([0]), lists([])
+        drawn = popular_candidates(*lists_of_query, popularity=popularity, num_drawn=2, seed=(0, "task", query))
+        counts[drawn[0]] += 1
+    weights = {1: 1.0, 2: 2.0, 3: 5.0}
+    total = sum(weights.values())
+    expected = np.zeros(5)
+    for one, other in itertools.permutations(weights, 2):
+        probability = weights[one] / total * weights[other] / (total - weights[one])
+        expected[[one, other]] += probability
+    np.testing.assert_allclose(counts / 3000, expected, atol=0.03)
 
 
 @pytest.mark.parametrize("num_entities", [100, 101])

@@ -21,7 +21,9 @@ from omnisage.evaluation.report.training_section import read_training_log
 from omnisage.evaluation.stage import run
 from omnisage.tables.artifact import open_tables
 
-CONFIG = EvaluationConfig(ks=[3, 10], num_random_candidates=5, num_bootstrap=100, num_examples=2, max_projected=100)
+CONFIG = EvaluationConfig(
+    ks=[3, 10], num_random_candidates=5, num_popular_candidates=5, num_bootstrap=100, num_examples=2, max_projected=100
+)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +114,7 @@ def test_the_report_needs_no_network_and_its_links_lead_somewhere(evaluated: Pat
     assert page.open == []
     assert page.addresses == []
     assert page.links == [
-        f"#{anchor}" for anchor in ("results", "data", "training", "map", "nearest", "users", "graph")
+        f"#{anchor}" for anchor in ("results", "slices", "data", "training", "map", "nearest", "users", "graph")
     ]
     assert {link[1:] for link in page.links} <= page.anchors
     assert len(page.figures) >= 9  # two of results, three of training, two maps, three of degrees
@@ -166,7 +168,7 @@ def test_every_record_is_the_mean_of_the_values_of_its_units(evaluated: Path, fo
     evaluation = open_evaluation(evaluated)
     assert evaluation.records
     values = evaluation.unit_values.to_pylist()
-    for record in evaluation.records:
+    for record in (record for record in evaluation.records if record.slice == "all"):
         of_units = [
             row[record.metric]
             for row in values

@@ -13,8 +13,9 @@ from omnisage.evaluation.config import EvaluationConfig
 from omnisage.evaluation.feature_queries import feature_retrievals
 from omnisage.evaluation.item_knn_choice import choose_item_knn
 from omnisage.evaluation.pair_queries import pair_retrievals
-from omnisage.evaluation.records import Record
+from omnisage.evaluation.records import Record, SliceRecord
 from omnisage.evaluation.retrieval import measure
+from omnisage.evaluation.slices import entity_slices
 from omnisage.evaluation.user_queries import USER_TASKS, tuned_key, user_retrievals
 from omnisage.progress import track
 from omnisage.tables.artifact import Tables
@@ -29,6 +30,7 @@ class Evaluation:
     item_knn: dict[str, ItemKnnSettings]  # "<task>: <sequence>" -> what was chosen on the validation users
     records: list[Record]
     differences: list[Record]  # model minus each baseline, paired
+    slices: list[SliceRecord]  # what the records' slices are
     unit_values: pa.Table  # the values of every user and query entity, of which records are means (docs/formats.md)
 
     def as_json(self) -> dict[str, Any]:
@@ -38,6 +40,7 @@ class Evaluation:
             "item_knn": {name: asdict(settings) for name, settings in self.item_knn.items()},
             "records": [asdict(record) for record in self.records],
             "differences": [asdict(record) for record in self.differences],
+            "slices": [asdict(part) for part in self.slices],
         }
 
 
@@ -77,12 +80,16 @@ def evaluate(
     ]
     asked = [retrieval for retrieval in retrievals if len(retrieval.positives)]
     with track(f"evaluation ({part})", sum(len(r.positives) for r in asked), "queries") as advance:
-        measurements = [measure(retrieval, config, seed=seed, advance=advance) for retrieval in asked]
+        measurements = [
+            measure(r, config, slices=entity_slices(tables, r.entity_type, r.popularity), seed=seed, advance=advance)
+            for r in asked
+        ]
     return Evaluation(
         part,
         item_knn,
         records=[record for measured in measurements for record in measured.records],
         differences=[record for measured in measurements for record in measured.differences],
+        slices=[part for measured in measurements for part in measured.slices],
         unit_values=pa.concat_tables([measured.unit_values for measured in measurements]),
     )
 

@@ -28,7 +28,8 @@ def feature_retrievals(tables: Tables, embeddings: Embeddings, *, links: Links) 
                 Retrieval(
                     "entity_feature",
                     f"{entity_type}.{feature}",
-                    tables.num_entities[entity_type],
+                    entity_type,
+                    counts,
                     positives=Lists(np.arange(num_queries + 1, dtype=np.int64), queries.ids),
                     excluded=Lists.empty(num_queries),
                     units=own_ids(tables.ids(entity_type), queries.ids),

@@ -39,18 +39,20 @@ def pair_retrievals(tables: Tables, embeddings: Embeddings, part: str, *, links:
         )
         kept = answerable(positives, excluded)
         asked = queries[kept]
+        degrees = degree_towards(links, candidate_type, query_type)
         retrievals.append(
             Retrieval(
                 "entity_entity",
                 f"{query_type} -> {candidate_type}",
-                tables.num_entities[candidate_type],
+                candidate_type,
+                degrees,
                 positives=positives.take(kept),
                 excluded=excluded.take(kept),
                 units=own_ids(tables.ids(query_type), asked),
                 num_dropped=len(queries) - len(kept),
                 scorers={
                     MODEL: inner_product(embeddings.entities[query_type][asked], embeddings.entities[candidate_type]),
-                    "popularity": popularity(degree_towards(links, candidate_type, query_type)),
+                    "popularity": popularity(degrees),
                     "item_knn": item_knn_for_pairs(links, query_type, candidate_type, asked),
                     "adamic_adar": adamic_adar(links, query_type, candidate_type, asked),
                 },

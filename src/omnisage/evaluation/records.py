@@ -9,7 +9,7 @@ class Record:
 
     task: str  # user_entity_next, user_entity_future, entity_entity, entity_feature
     name: str  # which sequence, pair of types or feature
-    regime: str  # full, random
+    regime: str  # full, random, popularity
     method: (
         str  # model, popularity, item_knn, item_knn_tuned, adamic_adar; "model - popularity" for a paired difference
     )
@@ -20,3 +20,15 @@ class Record:
     num_queries: int
     num_dropped: int  # queries without a positive that may be found
     num_units: int  # users, or query entities: what is averaged over and resampled
+    slice: str = "all"  # which positives count, see `slices`
+
+
+@dataclass(frozen=True)
+class SliceRecord:
+    """Which entities a slice of one task holds."""
+
+    task: str
+    name: str
+    slice: str
+    meaning: str
+    num_entities: int

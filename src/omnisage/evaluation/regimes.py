@@ -1,17 +1,21 @@
-"""Against whom a positive is ranked: all candidates, or a few random ones beside it (OmniSage §4).
+"""Against whom a positive is ranked: all candidates, or a few drawn ones beside it (OmniSage §4).
 
-In both, what the query may not find (its history, its training partners) is no candidate, and candidates with
-exactly the positive's score count half, so that constant scores earn nothing.
+Those drawn are uniform, or in proportion to popularity in training, so that being popular no longer helps (BERT4Rec
+§4.2). In all regimes what the query may not find (its history, its training partners) is no candidate, and candidates
+with exactly the positive's score count half, so that constant scores earn nothing.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from omnisage.baselines.lists import Ids, Lists
 from omnisage.baselines.scorer import Scores
 from omnisage.evaluation.metrics import Ranks
 from omnisage.randomness import generator
 
-REGIMES = ("full", "random")
+REGIMES = ("full", "random", "popularity")
+
+_UNSEEN_WEIGHT = 1e-30  # of an entity without popularity: drawn only where there is no other left
 
 
 def full_corpus_ranks(scores: Scores, positives: Lists, excluded: Lists) -> Ranks:
@@ -63,13 +67,46 @@ def random_candidates(
     return drawn
 
 
-def random_candidate_ranks(scores: Scores, positives: Lists, candidates: list[Ids]) -> Ranks:
-    """Rank every positive, alone, among its query's random candidates.
+def popular_candidates(
+    positives: Lists, excluded: Lists, *, popularity: NDArray[np.float32], num_drawn: int, seed: tuple[int, str, int]
+) -> list[Ids]:
+    """Draw other candidates for every query in proportion to popularity: distinct, neither positive nor excluded.
+
+    One after the other, each with probability popularity / sum of the popularity of those not yet drawn; done at once
+    as the smallest Exp(1) / popularity (Efraimidis and Spirakis, 2006). Entities without popularity come after all
+    others, in random order.
+
+    Args:
+        positives: ids per query.
+        excluded: ids per query that are no candidates.
+        popularity: [N] float32, >= 0: uses in training.
+        num_drawn: how many; all there are, where there are fewer.
+        seed: as in `random_candidates`.
+
+    Returns:
+        Per query, its candidates.
+    """
+    run_seed, task, first_query = seed
+    weights = np.maximum(popularity.astype(np.float64), _UNSEEN_WEIGHT)
+    drawn: list[Ids] = []
+    for row in range(len(positives)):
+        times = generator(run_seed, "popular candidates", task, first_query + row).standard_exponential(len(weights))
+        times /= weights
+        refused = np.union1d(positives[row], excluded[row])
+        times[refused] = np.inf
+        num = min(num_drawn, len(weights) - len(refused))
+        earliest = np.argpartition(times, num - 1)[:num] if num else np.zeros(0, np.int64)
+        drawn.append(earliest.astype(np.uint32))
+    return drawn
+
+
+def drawn_candidate_ranks(scores: Scores, positives: Lists, candidates: list[Ids]) -> Ranks:
+    """Rank every positive, alone, among the candidates that were drawn for its query.
 
     Args:
         scores: [B, N] float32, finite.
         positives: ids per query.
-        candidates: of `random_candidates`.
+        candidates: of `random_candidates` or `popular_candidates`.
 
     Returns:
         [P] float64, the positives' ranks, query by query.

@@ -1,7 +1,7 @@
 """One thing to measure, for several methods: queries, their positives, what they may not find; and the measuring."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,15 @@ from omnisage.errors import OmnisageError
 from omnisage.evaluation.bootstrap import intervals
 from omnisage.evaluation.config import EvaluationConfig
 from omnisage.evaluation.metrics import Ranks, group_means, metric_names, query_metrics
-from omnisage.evaluation.records import Record
+from omnisage.evaluation.records import Record, SliceRecord
 from omnisage.evaluation.regimes import (
     REGIMES,
+    drawn_candidate_ranks,
     full_corpus_ranks,
-    random_candidate_ranks,
+    popular_candidates,
     random_candidates,
 )
+from omnisage.evaluation.slices import ALL, Slice
 
 _BLOCK_BYTES = 32 << 20  # scores held at a time
 
@@ -33,12 +35,18 @@ class Retrieval:
 
     task: str
     name: str
-    num_entities: int  # N
+    entity_type: str  # of the candidates
+    popularity: NDArray[np.float32]  # [N], uses of the candidates in training
     positives: Lists  # per query, at least one, none of them excluded
     excluded: Lists  # per query
     units: NDArray[np.str_]  # [Q], the own id of the user or entity that asks
     num_dropped: int  # queries left out because no positive may be found
     scorers: dict[str, Scorer]  # method -> scores; MODEL among them
+
+    @property
+    def num_entities(self) -> int:
+        """N."""
+        return len(self.popularity)
 
 
 def answerable(positives: Lists, excluded: Lists) -> NDArray[np.int64]:
@@ -60,17 +68,24 @@ class Measurement:
 
     records: list[Record]
     differences: list[Record]  # model minus each other method, paired
-    unit_values: pa.Table  # what the records are means of, see docs/formats.md
+    unit_values: pa.Table  # what the records of all positives are means of, see docs/formats.md
+    slices: list[SliceRecord]  # that some of the positives are in
 
 
 def measure(
-    retrieval: Retrieval, config: EvaluationConfig, *, seed: int, advance: Callable[[int], None]
+    retrieval: Retrieval,
+    config: EvaluationConfig,
+    *,
+    slices: list[Slice],
+    seed: int,
+    advance: Callable[[int], None],
 ) -> Measurement:
-    """Rank the positives by every method, in every regime.
+    """Rank the positives by every method, in every regime; those of each slice in the full corpus.
 
     Args:
         retrieval: the queries.
-        config: cuts, number of random candidates and of bootstrap samples.
+        config: cuts, number of candidates to draw and of bootstrap samples.
+        slices: of the candidates.
         seed: the run's seed.
         advance: called with the number of queries done since the last call.
     """
@@ -78,21 +93,39 @@ def measure(
     records: list[Record] = []
     differences: list[Record] = []
     tables: list[pa.Table] = []
-    units, unit_of_query = np.unique(retrieval.units, return_inverse=True)
+    units = np.unique(retrieval.units)
     for regime in REGIMES:
-        values = {
-            method: group_means(
-                _query_values(ranks[regime, method], retrieval, regime, config.ks), unit_of_query, len(units)
-            )
-            for method in retrieval.scorers
-        }
+        values = {m: _unit_values(retrieval, ranks[regime, m], regime, config.ks) for m in retrieval.scorers}
         tables += [_unit_table(retrieval, regime, m, units, of_units, config.ks) for m, of_units in values.items()]
         others = [method for method in values if method != MODEL]
         values |= {f"{MODEL} - {method}": values[MODEL] - values[method] for method in others}
-        measured = _records(retrieval, regime, values, config=config, seed=seed)
+        measured = _records(retrieval, regime, ALL, values, config=config, seed=seed)
         records += [record for record in measured if record.method in retrieval.scorers]
         differences += [record for record in measured if record.method not in retrieval.scorers]
-    return Measurement(records, differences, pa.concat_tables(tables))
+    described: list[SliceRecord] = []
+    for part in slices:
+        is_in = part.members[retrieval.positives.ids]
+        if is_in.any():
+            inside = _only(retrieval, is_in)
+            values = {m: _unit_values(inside, ranks["full", m][is_in], "full", config.ks) for m in retrieval.scorers}
+            records += _records(inside, "full", part.name, values, config=config, seed=seed)
+            size = int(part.members.sum())
+            described.append(SliceRecord(retrieval.task, retrieval.name, part.name, part.meaning, size))
+    return Measurement(records, differences, pa.concat_tables(tables), described)
+
+
+def _only(retrieval: Retrieval, is_in: NDArray[np.bool_]) -> Retrieval:
+    """The same with some of the positives [P], and the queries that have any of them."""
+    positives = retrieval.positives
+    lengths = np.bincount(positives.row_of_id()[is_in], minlength=len(positives))
+    kept = np.flatnonzero(lengths)
+    return replace(
+        retrieval,
+        positives=Lists(np.concatenate([[0], np.cumsum(lengths[kept])]), positives.ids[is_in]),
+        excluded=retrieval.excluded.take(kept),
+        units=retrieval.units[kept],
+        num_dropped=0,
+    )
 
 
 def _rank(
@@ -104,17 +137,22 @@ def _rank(
     for begin in range(0, len(positives), num_rows):
         end = min(begin + num_rows, len(positives))
         wanted, excluded = positives.block(begin, end), retrieval.excluded.block(begin, end)
-        candidates = random_candidates(
+        draw = (seed, f"{retrieval.task} {retrieval.name}", begin)
+        uniform = random_candidates(
             wanted,
             excluded,
             num_entities=retrieval.num_entities,
             num_random=config.num_random_candidates,
-            seed=(seed, f"{retrieval.task} {retrieval.name}", begin),
+            seed=draw,
+        )
+        popular = popular_candidates(
+            wanted, excluded, popularity=retrieval.popularity, num_drawn=config.num_popular_candidates, seed=draw
         )
         where = slice(positives.indptr[begin], positives.indptr[end])
         for method, scorer in retrieval.scorers.items():
             scores = _finite(scorer(begin, end), method, retrieval)
-            ranks["random", method][where] = random_candidate_ranks(scores, wanted, candidates)
+            ranks["random", method][where] = drawn_candidate_ranks(scores, wanted, uniform)
+            ranks["popularity", method][where] = drawn_candidate_ranks(scores, wanted, popular)
             ranks["full", method][where] = full_corpus_ranks(scores, wanted, excluded)  # overwrites scores
         advance(end - begin)
     return ranks
@@ -129,13 +167,16 @@ def _finite(scores: Scores, method: str, retrieval: Retrieval) -> Scores:
     return scores
 
 
-def _query_values(ranks: Ranks, retrieval: Retrieval, regime: str, ks: list[int]) -> NDArray[np.float64]:
+def _unit_values(retrieval: Retrieval, ranks: Ranks, regime: str, ks: list[int]) -> NDArray[np.float64]:
+    """The metrics of each unit, in the order of their ids: the mean over its queries."""
+    units, unit_of_query = np.unique(retrieval.units, return_inverse=True)
     positives = retrieval.positives
     if regime == "full":
-        return query_metrics(ranks, positives.indptr, ks)
-    # Each positive stood alone among the candidates: a query of its own, averaged within the query.
-    alone = query_metrics(ranks, np.arange(len(ranks) + 1), ks)
-    return group_means(alone, positives.row_of_id(), len(positives))
+        values = query_metrics(ranks, positives.indptr, ks)
+    else:  # Each positive stood alone among the candidates: a query of its own, averaged within the query.
+        alone = query_metrics(ranks, np.arange(len(ranks) + 1), ks)
+        values = group_means(alone, positives.row_of_id(), len(positives))
+    return group_means(values, unit_of_query, len(units))
 
 
 def _unit_table(
@@ -150,6 +191,7 @@ def _unit_table(
 def _records(
     retrieval: Retrieval,
     regime: str,
+    slice_name: str,
     values: dict[str, NDArray[np.float64]],
     *,
     config: EvaluationConfig,
@@ -172,6 +214,7 @@ def _records(
             num_queries=len(retrieval.positives),
             num_dropped=retrieval.num_dropped,
             num_units=len(of_units),
+            slice=slice_name,
         )
         for column, (method, metric) in enumerate(columns)
     ]

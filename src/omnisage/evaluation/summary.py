@@ -3,6 +3,7 @@
 from omnisage.evaluation.evaluate import Evaluation
 from omnisage.evaluation.records import Record
 from omnisage.evaluation.retrieval import MODEL
+from omnisage.evaluation.slices import ALL
 
 METHODS = {
     MODEL: "model",
@@ -47,10 +48,12 @@ def distinct_rows(records: list[Record]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((record.task, record.name) for record in records))
 
 
-def by_method(records: list[Record], task: str, name: str, *, regime: str, metric: str) -> dict[str, Record]:
-    """The records of one row and metric, by method."""
-    wanted = (task, name, regime, metric)
-    return {r.method: r for r in records if (r.task, r.name, r.regime, r.metric) == wanted}
+def by_method(
+    records: list[Record], task: str, name: str, *, regime: str, metric: str, slice_name: str = ALL
+) -> dict[str, Record]:
+    """The records of one row, metric and slice, by method."""
+    wanted = (task, name, regime, metric, slice_name)
+    return {r.method: r for r in records if (r.task, r.name, r.regime, r.metric, r.slice) == wanted}
 
 
 def _ratio(model: Record, baseline: Record | None) -> str:

@@ -118,7 +118,8 @@ def user_retrievals(
                 Retrieval(
                     task,
                     f"{name} -> {sequence.entity}",
-                    num_entities,
+                    sequence.entity,
+                    counts,
                     positives=wanted.take(kept),
                     excluded=excluded.take(kept),
                     units=own_ids(tables.user_ids(name), users[queries.users[kept]]),

@@ -33,5 +33,9 @@
     }
   };
   drawNext(figures);
+  // A figure in a closed part has no width until it is opened. Toggle events do not bubble, so they are captured.
+  document.addEventListener("toggle", (event) => {
+    event.target.querySelectorAll(".plot.js-plotly-plot").forEach((plot) => Plotly.Plots.resize(plot));
+  }, true);
   dark.addEventListener("change", () => drawNext(figures));
 })();

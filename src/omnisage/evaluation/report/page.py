@@ -13,6 +13,7 @@ from omnisage.evaluation.report.neighbors_section import neighbors_section
 from omnisage.evaluation.report.projection_section import projection_section
 from omnisage.evaluation.report.results_section import results_section
 from omnisage.evaluation.report.run_results import RunResults
+from omnisage.evaluation.report.slices_section import slices_section
 from omnisage.evaluation.report.training_section import training_section
 from omnisage.evaluation.report.users_section import users_section
 from omnisage.progress import track
@@ -31,6 +32,7 @@ def write_report(results: RunResults, path: Path) -> None:
     names = Names(results.tables, links)
     makers = (
         lambda: results_section(results.evaluation),
+        lambda: slices_section(results.evaluation),
         lambda: data_section(results.tables),
         lambda: training_section(results.training_log),
         lambda: projection_section(results, names),

@@ -3,11 +3,16 @@
 from omnisage.baselines.item_knn import ItemKnnSettings
 from omnisage.evaluation.evaluate import Evaluation
 from omnisage.evaluation.records import Record
-from omnisage.evaluation.report.html import PALETTE, Section, details, escape, figure, paragraph, table
+from omnisage.evaluation.report.bars import method_bars, row_label
+from omnisage.evaluation.report.html import Section, details, escape, figure, paragraph, table
 from omnisage.evaluation.retrieval import MODEL
-from omnisage.evaluation.summary import METHODS, TASKS, by_method, distinct_rows
+from omnisage.evaluation.summary import METHODS, by_method, distinct_rows
 
-_REGIMES = {"full": "Among all entities of the type", "random": "Among random entities beside one positive"}
+_REGIMES = {
+    "full": "Among all entities of the type",
+    "random": "Among random entities beside one positive",
+    "popularity": "Among entities drawn in proportion to their popularity, beside one positive",
+}
 
 
 def results_section(evaluation: Evaluation) -> Section:
@@ -26,7 +31,7 @@ def results_section(evaluation: Evaluation) -> Section:
         body += f"<h3>{title}: {metric}</h3>"
         body += _main_table(evaluation, regime, metric) + _bars(evaluation, regime, metric)
     every = [
-        f"<h3>{_label(task, name)}</h3>{_every_metric(evaluation.records, task, name)}"
+        f"<h3>{row_label(task, name)}</h3>{_every_metric(evaluation.records, task, name)}"
         for task, name in distinct_rows(evaluation.records)
     ]
     body += details("Every metric of every task", "".join(every))
@@ -40,14 +45,10 @@ def _main_table(evaluation: Evaluation, regime: str, metric: str) -> str:
         gains = by_method(evaluation.differences, task, name, regime=regime, metric=metric)
         baselines = [method for method in found if method != MODEL]
         strongest = max(baselines, key=lambda method: found[method].value)
-        row = [_label(task, name), f"{found[MODEL].num_queries:,}", f"{found[MODEL].num_units:,}"]
+        row = [row_label(task, name), f"{found[MODEL].num_queries:,}", f"{found[MODEL].num_units:,}"]
         row += [_cell(found.get(method), found) for method in METHODS]
         rows.append([*row, _gain(gains[f"{MODEL} - {strongest}"])])
     return table(["task", "queries", "averaged over", *METHODS.values(), "model - best baseline"], rows)
-
-
-def _label(task: str, name: str) -> str:
-    return escape(f"{TASKS[task]}: {name}".replace("->", "\u2192"))
 
 
 def _cell(record: Record | None, row: dict[str, Record]) -> str:
@@ -67,29 +68,9 @@ def _gain(record: Record) -> str:
 
 def _bars(evaluation: Evaluation, regime: str, metric: str) -> str:
     rows = distinct_rows(evaluation.records)
-    labels = [_label(task, name) for task, name in rows]
+    labels = [row_label(task, name) for task, name in rows]
     tables = [by_method(evaluation.records, task, name, regime=regime, metric=metric) for task, name in rows]
-    traces = [
-        {
-            "type": "bar",
-            "orientation": "h",
-            "name": METHODS[method],
-            "marker": {"color": color},
-            "y": [label for label, found in zip(labels, tables, strict=True) if method in found],
-            "x": [found[method].value for found in tables if method in found],
-            "error_x": {
-                "type": "data",
-                "symmetric": False,
-                "array": [found[method].high - found[method].value for found in tables if method in found],
-                "arrayminus": [found[method].value - found[method].low for found in tables if method in found],
-                "thickness": 1.2,
-                "width": 3,
-                "color": "#8a93a0",
-            },
-        }
-        for method, color in zip(METHODS, PALETTE, strict=False)
-        if any(method in found for found in tables)
-    ]
+    traces = method_bars(labels, tables)
     layout = {
         "barmode": "group",
         "bargap": 0.25,
