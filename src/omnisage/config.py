@@ -133,6 +133,8 @@ def _find_unknown_names(config: Config) -> list[Problem]:
     for name, log in config.pairs.items():
         check_ends(log, "pairs", name)
         check("sequence", log.from_sequence, config.sequences, "pairs", name, "from_sequence")
+    for name in config.split.cold_entities:
+        check("entity type", name, config.entities, "split", "cold_entities", name)
     for name, subsets in config.neighbors.subsets.items():
         check("entity type", name, config.entities, "neighbors", "subsets", name)
         for i, subset in enumerate(subsets):

@@ -13,8 +13,9 @@ from omnisage.embeddings.artifact import open_embeddings
 from omnisage.evaluation import Evaluation, evaluate
 from omnisage.evaluation.config import EvaluationConfig
 from omnisage.evaluation.slices import entity_slices, first_seen, missing_features
-from omnisage.tables.artifact import NumberArrays, Tables, TextArrays, VectorArrays, open_tables
+from omnisage.tables.artifact import ColdEntities, NumberArrays, Tables, TextArrays, VectorArrays, open_tables
 
+NO_COLD = ColdEntities({}, {}, {}, {})
 CONFIG = EvaluationConfig(ks=[3, 10], num_random_candidates=5, num_popular_candidates=5, num_bootstrap=100)
 
 
@@ -48,7 +49,7 @@ def without_content(num_films: int) -> Tables:
     """Tables of films of which nothing is known."""
     nothing: dict[str, Any] = {key: {} for key in ["relations", "pairs", "features", "sequences"]}
     manifest: Any = None
-    return Tables(Path(), manifest, {"film": num_films}, **nothing, train_end=None, window_end=None)
+    return Tables(Path(), manifest, {"film": num_films}, **nothing, train_end=None, window_end=None, cold=NO_COLD)
 
 
 def test_fourths_are_equal_where_all_counts_differ() -> None:

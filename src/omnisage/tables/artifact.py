@@ -119,6 +119,20 @@ class TablesSequence:
 
 
 @dataclass(frozen=True)
+class ColdEntities:
+    """Entities kept from training altogether, what becomes known of them after it, and what is asked."""
+
+    entities: dict[str, NDArray[np.uint32]]  # type -> ids [C], rising; of types that have some
+    relations: dict[str, TablesRelation]  # edges with which they enter the graph
+    pairs: dict[tuple[str, str], NDArray[np.uint32]]  # asked for, by both types: [P, 2]
+    events: dict[str, NDArray[np.uint32]]  # asked for, by sequence: (row k of `test`, number of events known, entity)
+
+    def contains(self, entity_type: str, ids: NDArray[np.uint32]) -> NDArray[np.bool_]:
+        """Which of some entities of a type are cold; the shape of `ids`."""
+        return np.isin(ids, self.entities.get(entity_type, np.empty(0, np.uint32)))
+
+
+@dataclass(frozen=True)
 class Tables:
     """The `tables` artifact."""
 
@@ -131,6 +145,7 @@ class Tables:
     sequences: dict[str, TablesSequence]
     train_end: int | None  # Unix seconds; none: no cut in time
     window_end: int | None  # Unix seconds
+    cold: ColdEntities
 
     def held_out_pairs(self, part: str) -> dict[tuple[str, str], NDArray[np.uint32]]:
         """The pairs held out for `validation` or `test`, by both entity types, [P, 2] each."""
@@ -183,6 +198,7 @@ def open_tables(folder: Path) -> Tables:
     """
     manifest = read_manifest(folder, "tables")
     counts = manifest.counts
+    sequences = {name: _open_sequence(folder / "sequences" / name, of) for name, of in counts["sequences"].items()}
     tables = Tables(
         folder=folder,
         manifest=manifest,
@@ -196,9 +212,10 @@ def open_tables(folder: Path) -> Tables:
             }
             for kind, features in counts["features"].items()
         },
-        sequences={name: _open_sequence(folder / "sequences" / name, of) for name, of in counts["sequences"].items()},
+        sequences=sequences,
         train_end=counts["train_end"],
         window_end=counts["window_end"],
+        cold=_open_cold(folder / "evaluation" / "cold", counts.get("cold"), sequences),
     )
     _check_columns(tables)
     return tables
@@ -275,6 +292,30 @@ def _open_sequence(folder: Path, counts: dict[str, Any]) -> TablesSequence:
             times=open_array(folder / "train" / "impressions" / "times.npy", np.int64, shape),
         )
     return TablesSequence(counts["entity"], counts["users"], counts["actions"], num_surfaces, parts, impressions)
+
+
+def _open_cold(folder: Path, counts: dict[str, Any] | None, sequences: dict[str, TablesSequence]) -> ColdEntities:
+    if counts is None:  # as in artifacts from before there were cold entities
+        return ColdEntities({}, {}, {}, {})
+    events: dict[str, NDArray[np.uint32]] = {}
+    for name, num_asked in counts["sequences"].items():
+        asked = open_array(folder / "sequences" / f"{name}.npy", np.uint32, (num_asked, 3))
+        rows = np.searchsorted(sequences[name].part("test").users, asked[:, 0])
+        events[name] = np.column_stack([rows, asked[:, 1:]]).astype(np.uint32)
+    return ColdEntities(
+        entities={
+            kind: open_array(folder / "entities" / f"{kind}.npy", np.uint32, (num_cold,))
+            for kind, num_cold in counts["entities"].items()
+        },
+        relations={name: _open_relation(folder / "relations" / name, of) for name, of in counts["relations"].items()},
+        pairs={
+            (name.split("-")[0], name.split("-")[1]): open_array(
+                folder / "pairs" / f"{name}.npy", np.uint32, (num_pairs, 2)
+            )
+            for name, num_pairs in counts["pairs"].items()
+        },
+        events=events,
+    )
 
 
 def _open_part(folder: Path, counts: dict[str, Any], labels: list[str]) -> SequencePart:

@@ -187,6 +187,10 @@ class Split(ConfigModel):
         0.05
     )
     validation_pairs: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    cold_entities: Annotated[
+        dict[Name, Annotated[float, Field(gt=0, lt=1)]],
+        Field(description="by entity type, the share of entities kept from training altogether, to be met as new"),
+    ] = {}
     max_queries_per_user: Annotated[int, Field(gt=0, description="evaluated positions per held-out user")] = 20
 
     @field_validator("train_end", mode="before", json_schema_input_type=int | str | None)

@@ -110,7 +110,8 @@ def write_encoded(connection: Backend, encoded: EncodedFeature, folder: Path) ->
     shape = (encoded.feature.entity.num_entities, encoded.encodings.width())
     values_ND = np.lib.format.open_memmap(folder / "values.npy", mode="w+", dtype=np.float32, shape=shape)
     encoded.encodings.fill(entities, _to_keys(table["key"]), values_ND)
-    std = _standardise(values_ND, entities)
+    is_warm = encoded.feature.entity.is_warm(connection)
+    std = _standardise(values_ND, entities, is_warm[entities])
     values_ND.flush()
     present = np.zeros(len(values_ND), np.bool_)
     present[entities] = True
@@ -229,18 +230,23 @@ class _Pending:
         self._keys, self._vectors, self._added_at = [], [], time.monotonic()
 
 
-def _standardise(values_ND: Vector, entities: NDArray[np.uint32]) -> float:
-    """Subtract the mean of the rows `entities`, and divide by the one deviation of all their components.
+def _standardise(values_ND: Vector, entities: NDArray[np.uint32], is_warm: NDArray[np.bool_]) -> float:
+    """Subtract from the rows `entities` the mean of the warm ones, and divide by the one deviation of their components.
 
     One for all, because how far apart two vectors are along a component is what the encoder has learned.
     """
-    blocks = [entities[begin : begin + _ROWS_PER_BLOCK] for begin in range(0, len(entities), _ROWS_PER_BLOCK)]
-    mean_D = sum(values_ND[block].sum(axis=0, dtype=np.float64) for block in blocks) / len(entities)
-    squares = sum(float(np.square(values_ND[block] - mean_D).sum()) for block in blocks)
-    std = (squares / (len(entities) * values_ND.shape[1])) ** 0.5 or 1.0
-    for block in blocks:
+    warm, counted = _blocks(entities[is_warm]), max(int(is_warm.sum()), 1)
+    mean_D = sum((values_ND[block].sum(axis=0, dtype=np.float64) for block in warm), np.zeros(values_ND.shape[1]))
+    mean_D /= counted
+    squares = sum(float(np.square(values_ND[block] - mean_D).sum()) for block in warm)
+    std = (squares / (counted * values_ND.shape[1])) ** 0.5 or 1.0
+    for block in _blocks(entities):
         values_ND[block] = (values_ND[block] - mean_D) / std
     return std
+
+
+def _blocks(entities: NDArray[np.uint32]) -> list[NDArray[np.uint32]]:
+    return [entities[begin : begin + _ROWS_PER_BLOCK] for begin in range(0, len(entities), _ROWS_PER_BLOCK)]
 
 
 def _to_keys(column: pa.ChunkedArray) -> Keys:

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import duckdb
 import ibis
+import numpy as np
 from ibis.backends.duckdb import Backend
+from numpy.typing import NDArray
 
 from omnisage.errors import OmnisageError
 from omnisage.tables.checks import id_column, refuse_rows
 from omnisage.tables.config import Entity, TablesConfig, TextFeature
 from omnisage.tables.database import keep, num_rows, write_parquet
 from omnisage.tables.expressions import Column, Table
+from omnisage.tables.hashing import draw, is_below
 from omnisage.tables.sources import Source, open_source
 
 
@@ -27,9 +30,22 @@ class EntityTable:
     name: str
     config: Entity
     source: Source
-    ids: Table  # id, entity (dense id, uint32), present (false: retired)
+    ids: Table  # id, entity (dense id, uint32), present (false: retired), is_cold
     num_entities: int
     num_retired: int
+    has_cold: bool  # whether some may be cold
+
+    @property
+    def cold(self) -> Table:
+        """The cold ones: entity (dense id)."""
+        return self.ids.filter("is_cold").select("entity")
+
+    def is_warm(self, connection: Backend) -> NDArray[np.bool_]:
+        """Which entities [N] may be trained on."""
+        warm = np.ones(self.num_entities, np.bool_)
+        if self.has_cold:
+            warm[connection.to_pyarrow(self.cold)["entity"].to_numpy()] = False
+        return warm
 
     def content(self, **columns: Column) -> Table:
         """Columns of the user's table beside `id` and `entity`, in no order; null for retired ids."""
@@ -40,7 +56,9 @@ class EntityTable:
         return self.source.rows.select(id=self.source.rows[self.config.id].cast(self.ids["id"].type()), **columns)
 
 
-def open_entities(connection: Backend, config: TablesConfig, base: Path, earlier: Path) -> dict[str, EntityTable]:
+def open_entities(
+    connection: Backend, config: TablesConfig, base: Path, *, earlier: Path, seed: int
+) -> dict[str, EntityTable]:
     """Open the table of every entity type, check its ids, and number them.
 
     Args:
@@ -48,14 +66,24 @@ def open_entities(connection: Backend, config: TablesConfig, base: Path, earlier
         config: what the tables mean.
         base: the folder that paths are relative to.
         earlier: the artifact of an earlier run, if there is one.
+        seed: the run's seed, by which cold entities are drawn.
 
     Raises:
         OmnisageError: ids are missing, given twice, of a type that cannot be an id, or of another type than earlier.
     """
-    return {
-        name: _open_entity(connection, name, entity, base, earlier / "entities" / name / "ids.parquet")
-        for name, entity in config.entities.items()
-    }
+    opened: dict[str, EntityTable] = {}
+    for name, entity in config.entities.items():
+        numbered, source = _number(connection, name, entity, base, earlier / "entities" / name / "ids.parquet")
+        share = config.split.cold_entities.get(name)
+        is_cold: Column = ibis.literal(False)
+        if share is not None:
+            is_cold = numbered["present"] & is_below(draw(seed, ["cold", name], numbered["id"]), share)
+        ids = keep(connection, f"ids {name}", numbered.mutate(is_cold=is_cold))
+        num_retired = num_rows(connection, ids.filter(~ids.present))
+        opened[name] = EntityTable(
+            name, entity, source, ids, num_rows(connection, ids), num_retired, has_cold=share is not None
+        )
+    return opened
 
 
 def write_entities(connection: Backend, entity: EntityTable, folder: Path) -> None:
@@ -64,7 +92,8 @@ def write_entities(connection: Backend, entity: EntityTable, folder: Path) -> No
     write_parquet(connection, _names(entity), folder / "names.parquet")
 
 
-def _open_entity(connection: Backend, name: str, entity: Entity, base: Path, earlier: Path) -> EntityTable:
+def _number(connection: Backend, name: str, entity: Entity, base: Path, earlier: Path) -> tuple[Table, Source]:
+    """The ids of a type with their numbers, and the table that they come from."""
     source = open_source(connection, f"entities.{name}", entity.table, base)
     current = source.rows.select(id=id_column(connection, source, "id", entity.id))
     repeated = current.group_by("id").agg(rows=current.count()).filter(lambda counted: counted.rows > 1)
@@ -73,12 +102,8 @@ def _open_entity(connection: Backend, name: str, entity: Entity, base: Path, ear
         connection, source, "id", repeated, found=f"of column '{entity.id}' with an id given twice", remedy=remedy
     )
     if earlier.exists():
-        numbered = _append(connection, source, current, earlier)
-    else:
-        numbered = current.select("id", entity=_ranks("id"), present=ibis.literal(True))
-    ids = keep(connection, f"ids {name}", numbered)
-    num_entities = num_rows(connection, ids)
-    return EntityTable(name, entity, source, ids, num_entities, num_rows(connection, ids.filter(~ids.present)))
+        return _append(connection, source, current, earlier), source
+    return current.select("id", entity=_ranks("id"), present=ibis.literal(True)), source
 
 
 def _append(connection: Backend, source: Source, current: Table, earlier: Path) -> Table:

@@ -183,14 +183,14 @@ def _utf8(texts: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def _write_number(connection: Backend, feature: FeatureColumn, folder: Path) -> dict[str, Any]:
-    """Standardise by mean and deviation over the entities that have the number; a constant has deviation 1."""
+    """Standardise by mean and deviation over the warm entities that have the number; a constant has deviation 1."""
     rows = feature.entity.content(number=feature.value).order_by("entity")
     batches = [
         batch.column("number").to_numpy(zero_copy_only=False) for batch in stream(connection, rows.select("number"))
     ]
     numbers = np.concatenate(batches).astype(np.float64)
     present = ~np.isnan(numbers)  # Arrow gives nulls as NaN; NaN itself was refused
-    known = numbers[present]
+    known = numbers[present & feature.entity.is_warm(connection)]
     mean = float(known.mean()) if len(known) else 0.0
     std = float(known.std()) if len(known) and known.min() < known.max() else 1.0
     write_array(folder / "values.npy", np.where(present, (numbers - mean) / std, 0.0).astype(np.float32))
@@ -204,7 +204,10 @@ def _write_category(connection: Backend, feature: FeatureColumn, folder: Path) -
     label = f"{feature.entity.name}.{feature.name}"
     values = keep(connection, f"values {label}", values.filter(values["value"].notnull()).distinct())
     ranks = ibis.row_number().over(ibis.window(order_by="value")).cast("uint32")
-    vocabulary = keep(connection, f"vocabulary {label}", values.select("value").distinct().mutate(indices=ranks))
+    warm = values.anti_join(feature.entity.cold, "entity") if feature.entity.has_cold else values
+    vocabulary = keep(connection, f"vocabulary {label}", warm.select("value").distinct().mutate(indices=ranks))
+    if feature.entity.has_cold:  # what only cold entities have is unknown
+        values = values.semi_join(vocabulary, "value")
     indexed = values.inner_join(vocabulary, "value").order_by("entity", "indices")
     write_columns(connection, indexed, folder, {"indices": np.uint32})
     write_array(folder / "indptr.npy", _indptr(connection, values, feature.entity.num_entities))

@@ -51,10 +51,15 @@ def user_part(seed: int, user: Column, split: Split) -> Column:
     return held_out_part(draw(seed, ["user"], user), test=split.test_users, validation=split.validation_users)
 
 
-def pair_part(seed: int, first: Column, second: Column, types: tuple[str, str], split: Split) -> Column:
-    """The part a pair of entities belongs to by hash of the unordered pair of (type, external id)."""
+def pair_draw(seed: int, purpose: str, first: Column, second: Column, types: tuple[str, str]) -> Column:
+    """A draw for each unordered pair of (type, external id)."""
     ends = [
         ibis.literal(kind + _SEPARATOR) + end.cast("string") for kind, end in zip(types, (first, second), strict=True)
     ]
-    drawn = draw(seed, ["pair"], ibis.least(*ends), ibis.greatest(*ends))
+    return draw(seed, [purpose], ibis.least(*ends), ibis.greatest(*ends))
+
+
+def pair_part(seed: int, first: Column, second: Column, types: tuple[str, str], split: Split) -> Column:
+    """The part a pair of entities belongs to by hash of the unordered pair of (type, external id)."""
+    drawn = pair_draw(seed, "pair", first, second, types)
     return held_out_part(drawn, test=split.test_pairs, validation=split.validation_pairs)

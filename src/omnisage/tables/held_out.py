@@ -6,6 +6,7 @@ they are new, that is if no training relation and no pair log has them: so nothi
 change what is trained on.
 """
 
+from functools import reduce
 from pathlib import Path
 
 import ibis
@@ -36,7 +37,7 @@ def draw_pairs(
         seed: the run's seed.
     """
     held_out: HeldOut = {}
-    for types, pairs in _distinct_pairs([edges for edges in relations if not _is_dated(edges, split)]).items():
+    for types, pairs in distinct_pairs([edges for edges in relations if not _is_dated(edges, split)]).items():
         ids = [entities[kind].ids for kind in types]
         named = pairs.inner_join(ids[0].select(first="entity", first_id="id"), "first")
         named = named.inner_join(ids[1].select(second="entity", second_id="id"), "second")
@@ -58,8 +59,8 @@ def add_new_pairs(drawn: HeldOut, relations: list[Edges], training: list[Edges],
     """
     held_out = dict(drawn)
     in_window = [_in_window(edges, split) for edges in relations if _is_dated(edges, split)]
-    known = _distinct_pairs(training)
-    for types, pairs in _distinct_pairs(in_window).items():
+    known = distinct_pairs(training)
+    for types, pairs in distinct_pairs(in_window).items():
         for others in (known, drawn):
             if types in others:
                 pairs = pairs.anti_join(others[types], ["first", "second"])
@@ -97,9 +98,10 @@ def _in_window(edges: Edges, split: Split) -> Edges:
     return Edges(edges.name, edges.source, edges.target, in_window)
 
 
-def _distinct_pairs(relations: list[Edges]) -> HeldOut:
+def distinct_pairs(relations: list[Edges]) -> HeldOut:
     """The distinct unordered pairs of different entities, by types."""
     pairs: dict[tuple[str, str], list[Table]] = {}
     for edges in relations:
         pairs.setdefault(edges.types, []).append(edges.without_loops().unordered().select("first", "second"))
-    return {types: ibis.union(found[0], *found[1:], distinct=True) for types, found in pairs.items()}
+    # Not `union(distinct=True)`, which leaves a single table as it is.
+    return {types: reduce(lambda one, other: one.union(other), found).distinct() for types, found in pairs.items()}

@@ -56,6 +56,8 @@ def open_impressions(
         )
     references = {"entity": Reference("column", shown.column, entity)}
     rows, num_dropped = resolve(connection, source, shown.dangling, references, columns)
+    if entity.has_cold:
+        rows = rows.anti_join(entity.cold, "entity")
     users = events.users.select("user", "part", user_id="id")
     of_users = rows.distinct().inner_join(users, "user_id").select("user", "part", "entity", "time")
     return Shown(of_users, num_dropped)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from omnisage.tables.artifact import SequencePart, Tables, TablesPairs, TablesRelation
+from omnisage.tables.artifact import CategoryArrays, NumberArrays, SequencePart, Tables, TablesPairs, TablesRelation
 
 _EDGES_PER_BLOCK = 1 << 22  # bounds the memory that a check of a large relation takes
 
@@ -23,9 +23,16 @@ def find_leaks(tables: Tables) -> list[str]:
         One sentence for each leak: training events at or after `train_end`; users of one part in another; impressions
         at or after `train_end`, or of users who are not trained on; pairs of
         a log that no training user made; evaluation queries before the window or in the gap; and held-out pairs
-        that stand in a relation or pair log, in either direction. Empty if there is none.
+        that stand in a relation or pair log, in either direction; and cold entities wherever training or validation
+        may read. Empty if there is none.
     """
-    return [*_in_sequences(tables), *_in_impressions(tables), *_in_logs(tables), *_in_pairs(tables)]
+    return [
+        *_in_sequences(tables),
+        *_in_impressions(tables),
+        *_in_logs(tables),
+        *_in_pairs(tables),
+        *_of_cold_entities(tables),
+    ]
 
 
 def _in_sequences(tables: Tables) -> Iterator[str]:
@@ -98,6 +105,52 @@ def _in_pairs(tables: Tables) -> Iterator[str]:
                 leaked = _count(edges, types, pairs)
                 if leaked:
                     yield f"{name}: {leaked} edges are {part} pairs of {types[0]} and {types[1]}"
+
+
+def _of_cold_entities(tables: Tables) -> Iterator[str]:
+    """Cold entities in events, edges and pairs, and what of their content training would know."""
+
+    def found(where: str, noun: str, entity_type: str, ids: NDArray[np.uint32]) -> Iterator[str]:
+        num = sum(
+            int(np.count_nonzero(tables.cold.contains(entity_type, ids[begin : begin + _EDGES_PER_BLOCK])))
+            for begin in range(0, len(ids), _EDGES_PER_BLOCK)
+        )
+        if num:
+            yield f"{where}: {num} {noun} are of cold entities of type {entity_type}"
+
+    for name, sequence in tables.sequences.items():
+        for part in ("train", "validation", "test", "all"):
+            yield from found(f"sequences.{name}", f"events in '{part}'", sequence.entity, sequence.part(part).entities)
+        if sequence.impressions is not None:
+            yield from found(f"sequences.{name}", "impressions", sequence.entity, sequence.impressions.entities)
+    for section, edges_by_name in (("relations", tables.relations), ("pairs", tables.pairs)):
+        for name, edges in edges_by_name.items():
+            for kind, ids in ((edges.source, edges.source_ids), (edges.target, edges.target_ids)):
+                yield from found(f"{section}.{name}", "ends", kind, ids)
+    for part in ("validation", "test"):
+        for types, pairs in tables.held_out_pairs(part).items():
+            for kind, ids in zip(types, pairs.T, strict=True):
+                yield from found("evaluation", f"ends of {part} pairs", kind, ids)
+    yield from _in_normalisers(tables)
+
+
+def _in_normalisers(tables: Tables) -> Iterator[str]:
+    """Values of a category that only cold entities have; numbers that the others do not have mean 0 and deviation 1."""
+    for kind, cold_ids in tables.cold.entities.items():
+        is_warm = np.ones(tables.num_entities[kind], np.bool_)
+        is_warm[cold_ids] = False
+        for name, feature in tables.features[kind].items():
+            where = f"entities.{kind}.features.{name}"
+            if isinstance(feature, CategoryArrays):
+                of_warm = feature.indices[np.repeat(is_warm, np.diff(feature.indptr).astype(np.int64))]
+                unknown = feature.num_values - len(np.unique(of_warm))
+                if unknown:
+                    yield f"{where}: {unknown} values are of no entity but cold ones"
+            elif isinstance(feature, NumberArrays):
+                known = feature.values[is_warm & feature.present].astype(np.float64)
+                off = len(known) and (abs(known.mean()) > 1e-3 or (np.ptp(known) > 0 and abs(known.std() - 1) > 1e-3))
+                if off:
+                    yield f"{where}: mean and deviation are not those of the entities that are not cold"
 
 
 def _count(edges: TablesRelation | TablesPairs, types: tuple[str, str], pairs: NDArray[np.uint32]) -> int:

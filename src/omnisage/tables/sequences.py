@@ -38,6 +38,7 @@ class Events:
     events: Table  # user, part, entity (uint32), time (Unix s), position (0.. within the user), perhaps labels
     labels: dict[str, Table]  # of `action` and `surface` those that events have: <label> (text), index (uint32)
     num_dropped: int
+    cold: Table | None = None  # user_id, entity, time of events with cold entities, which the others lack
 
     def of(self, part: str, split: config.Split) -> Table:
         """The events of a part: of its users, and before its end."""
@@ -67,13 +68,17 @@ def open_sequence(
     texts = text_columns([(sequence.column, entity)])
     source = open_source(connection, f"sequences.{name}", sequence.table, base, texts)
     rows, num_dropped = _open_events(connection, source, sequence, entity)
+    cold = None
+    if entity.has_cold:
+        cold = rows.semi_join(entity.cold, "entity").select("user_id", "entity", "time")
+        rows = rows.anti_join(entity.cold, "entity")
     users = keep(connection, f"users {name}", _split_users(rows, tables.split, seed))
     labels = {
         label: keep(connection, f"{label} {name}", _number_label(rows, label, users, tables.split))
         for label in _label_columns(sequence)
     }
     events = keep(connection, f"events {name}", _place_events(rows, users, labels, entity, seed))
-    opened = Events(name, sequence.entity, users, events, labels, num_dropped)
+    opened = Events(name, sequence.entity, users, events, labels, num_dropped, cold)
     _refuse_no_training(connection, opened, tables.split)
     return opened
 

@@ -10,6 +10,7 @@ from typing import Any
 from ibis.backends.duckdb import Backend
 
 from omnisage.artifact import Manifest, Plan, begin, commit
+from omnisage.tables.cold import Cold, open_cold, without_cold, write_cold
 from omnisage.tables.config import TablesConfig
 from omnisage.tables.database import connect
 from omnisage.tables.edges import Edges, open_pair_log, open_relation
@@ -46,6 +47,7 @@ class _Split:
     relations: dict[str, Edges]
     logs: dict[str, Edges]
     held_out: HeldOut
+    cold: Cold | None
 
 
 def run(config: TablesConfig, plan: Plan, out: Path, *, num_threads: int, base: Path) -> Manifest:
@@ -77,7 +79,7 @@ def run(config: TablesConfig, plan: Plan, out: Path, *, num_threads: int, base: 
 
 
 def _open(connection: Backend, config: TablesConfig, *, base: Path, out: Path, seed: int) -> _Opened:
-    entities = open_entities(connection, config, base, earlier=out)
+    entities = open_entities(connection, config, base, earlier=out, seed=seed)
     features = {name: open_features(connection, entity) for name, entity in entities.items()}
     sequences = {
         name: open_sequence(connection, name, config, base=base, entities=entities, seed=seed)
@@ -111,18 +113,23 @@ def _open(connection: Backend, config: TablesConfig, *, base: Path, out: Path, s
 
 
 def _split(connection: Backend, config: TablesConfig, opened: _Opened, seed: int) -> _Split:
-    from_tables = list(opened.relations.values())
-    end = config.split.train_end
-    drawn = draw_pairs(connection, from_tables, opened.entities, split=config.split, seed=seed)
-    logs = {name: training_pairs(connection, log.before(end).without(drawn)) for name, log in opened.logs.items()}
+    end, entities = config.split.train_end, opened.entities
+    cold = None
+    if config.split.cold_entities:
+        cold = open_cold(connection, list(opened.relations.values()), entities, split=config.split, seed=seed)
+    opened_relations = {name: without_cold(edges, entities) for name, edges in opened.relations.items()}
+    opened_logs = {name: without_cold(log, entities) for name, log in opened.logs.items()}
+    from_tables = list(opened_relations.values())
+    drawn = draw_pairs(connection, from_tables, entities, split=config.split, seed=seed)
+    logs = {name: training_pairs(connection, log.before(end).without(drawn)) for name, log in opened_logs.items()}
     relations: dict[str, Edges] = {}
     for name, relation in config.relations.items():
         if relation.pairs is not None:
             relations[name] = relation_from_log(connection, name, logs[relation.pairs])
         else:
-            relations[name] = training_relation(connection, opened.relations[name].before(end).without(drawn))
+            relations[name] = training_relation(connection, opened_relations[name].before(end).without(drawn))
     held_out = add_new_pairs(drawn, from_tables, [*relations.values(), *logs.values()], config.split)
-    return _Split(relations, logs, held_out)
+    return _Split(relations, logs, held_out, cold)
 
 
 def _write_features(
@@ -170,6 +177,16 @@ def _write(
         },
         "sequences": sequences,
         "evaluation": write_held_out(connection, split.held_out, folder / "evaluation" / "pairs"),
+        "cold": None
+        if split.cold is None
+        else _write_cold(connection, config, opened, split.cold, folder=folder, seed=seed),
         "train_end": config.split.train_end,
         "window_end": config.split.window_end,
     }
+
+
+def _write_cold(
+    connection: Backend, config: TablesConfig, opened: _Opened, cold: Cold, *, folder: Path, seed: int
+) -> dict[str, Any]:
+    into = folder / "evaluation" / "cold"
+    return write_cold(connection, cold, opened.entities, opened.sequences, into, split=config.split, seed=seed)
