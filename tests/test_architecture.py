@@ -13,7 +13,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 STAGES = ["tables", "graph", "neighbors", "training", "embeddings", "index", "evaluation"]
 ORDER = ["tables", "graph", "neighbors", "batches", "model", "tasks", "training", "embeddings", "index"]
 ORDER += ["baselines", "evaluation", "serve"]
-DOORS = ("artifact", "config", "leaks")  # `tables.leaks` audits the artifact for those who evaluate
+# `tables.leaks` audits the artifact for those who evaluate; `neighbors.newcomers` extends one for those who embed
+DOORS = ("artifact", "config", "leaks", "newcomers")
 COMMANDS = ("pipeline", "runner", "staleness", "terminal", "cli", "config")  # they know the stages, never the reverse
 
 MAX_LINES, MAX_FUNCTION_LINES, MAX_ARGUMENTS = 400, 60, 7

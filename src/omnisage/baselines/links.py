@@ -1,5 +1,6 @@
 """The training relations of all types as one sparse matrix, on which the graph baselines multiply."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,7 @@ from scipy.sparse import coo_array
 
 from omnisage.baselines.lists import Ids
 from omnisage.baselines.sparse import SparseMatrix, to_rows
-from omnisage.tables.artifact import Tables
+from omnisage.tables.artifact import Tables, TablesRelation
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,15 @@ class Links:
 
 def training_links(tables: Tables) -> Links:
     """Put all training relations into one matrix."""
+    return _links(tables, tables.relations.values())
+
+
+def links_with_cold(tables: Tables) -> Links:
+    """The same with the edges by which cold entities enter the graph."""
+    return _links(tables, [*tables.relations.values(), *tables.cold.relations.values()])
+
+
+def _links(tables: Tables, relations: Iterable[TablesRelation]) -> Links:
     ranges: dict[str, tuple[int, int]] = {}
     total = 0
     for entity_type, num_entities in tables.num_entities.items():
@@ -47,7 +57,7 @@ def training_links(tables: Tables) -> Links:
         total += num_entities
     rows = [np.zeros(0, np.int64)]
     columns = [np.zeros(0, np.int64)]
-    for relation in tables.relations.values():
+    for relation in relations:
         sources = relation.source_ids.astype(np.int64) + ranges[relation.source][0]
         targets = relation.target_ids.astype(np.int64) + ranges[relation.target][0]
         distinct = sources != targets

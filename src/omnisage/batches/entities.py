@@ -4,7 +4,7 @@ Anchors and their neighbors are deduplicated per type, so that features are gath
 entity stands in the batch; anchors and neighbor slots then point to rows.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -29,6 +29,11 @@ class EntitySource:
     degrees: dict[str, Ids]  # [N] per type
     neighbors: dict[str, TypeNeighbors]
     eps: float  # of the forward push: a weight of w is w / eps visits of its budget
+    warm: dict[str, Ids] = field(default_factory=dict[str, Ids])  # of types with cold entities, those that are not
+
+    def num_warm(self, entity_type: str) -> int:
+        """How many entities of a type training may draw."""
+        return len(self.warm[entity_type]) if entity_type in self.warm else self.num_entities[entity_type]
 
 
 def describe_model(source: EntitySource, sequences: dict[str, SequenceDescription]) -> ModelDescription:

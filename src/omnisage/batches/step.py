@@ -106,7 +106,7 @@ def draw_step(data: TrainingData, step: int) -> StepBatch:
     ):  # types that no pair or event leads to are learned from their features
         led_to = {group.target for group in data.groups[fold]} | {s.entity for s in data.sequences.values()}
         positives |= {t: np.empty(0, np.uint32) for t in source.num_entities if t not in led_to}
-    random_ids = {t: _random_ids(source.num_entities[t], sizes.num_random, data.seed, step, t) for t in positives}
+    random_ids = {t: _random_ids(source, t, sizes.num_random, data.seed, step) for t in positives}
     candidates = {t: np.union1d(positives[t], random_ids[t]) for t in positives}
 
     anchors = dict(candidates)
@@ -123,7 +123,7 @@ def draw_step(data: TrainingData, step: int) -> StepBatch:
             t: Candidates(
                 ids,
                 rows.anchor(t, ids),
-                _random_share(source.num_entities[t], sizes.num_random),
+                _random_share(source.num_warm(t), sizes.num_random),
                 len(positives[t]),
                 positives[t],
             )
@@ -167,11 +167,15 @@ def _extra_ids(
             yield data.sequences[name].entity, shown.ids_PM[shown.present_PM]
 
 
-def _random_ids(num_entities: int, num_random: int, seed: int, step: int, entity_type: str) -> Ids:
-    if num_random >= num_entities:
-        return np.arange(num_entities, dtype=np.uint32)
-    drawn = generator(seed, "random negatives", entity_type, step).integers(num_entities, size=num_random)
-    return np.unique(drawn).astype(np.uint32)
+def _random_ids(source: EntitySource, entity_type: str, num_random: int, seed: int, step: int) -> Ids:
+    """Random entities that are not cold, rising."""
+    num_warm = source.num_warm(entity_type)
+    if num_random >= num_warm:
+        places = np.arange(num_warm, dtype=np.uint32)
+    else:
+        drawn = generator(seed, "random negatives", entity_type, step).integers(num_warm, size=num_random)
+        places = np.unique(drawn).astype(np.uint32)
+    return source.warm[entity_type][places] if entity_type in source.warm else places
 
 
 def _random_share(num_entities: int, num_random: int) -> float:

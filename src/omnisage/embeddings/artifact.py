@@ -33,13 +33,14 @@ class Embeddings:
     entities: dict[str, Vectors]  # type -> [N, D], L2-normalised
     users: dict[str, Vectors]  # sequence -> [U, D]
     features: dict[str, dict[str, FeatureQueries]]  # type -> feature -> queries
+    cold: dict[str, Vectors]  # type -> [C, D], cold entities with the edges that become known with them
 
     def queries(self, sequence: str, part: str) -> Vectors:
         """Users at the evaluation queries of `tables`.
 
         Args:
             sequence: the sequence's name.
-            part: `validation` or `test`.
+            part: `validation`, `test`, or `cold`: before the test users' events with cold entities.
 
         Returns:
             [Q, D] float32.
@@ -65,7 +66,8 @@ def open_embeddings(folder: Path) -> Embeddings:
                 f"{ids_path} names {len(ids)} entities for {len(vectors)} vectors; run `omnisage embeddings` again"
             )
         features.setdefault(ids_path.parent.name, {})[feature] = FeatureQueries(vectors, ids)
-    return Embeddings(folder, manifest, entities, users, features)
+    cold = {path.stem: _load(path) for path in sorted((folder / "cold").glob("*.npy"))}
+    return Embeddings(folder, manifest, entities, users, features, cold)
 
 
 def _load(path: Path) -> Vectors:

@@ -6,6 +6,7 @@ encoded raw features are written for the evaluation.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,23 @@ from numpy.typing import NDArray
 from omnisage.artifact import Manifest, Plan, begin, commit
 from omnisage.batches.batch import Bags, Histories, RawFeature, to_device
 from omnisage.batches.entities import EntitySource, build_entity_batch
-from omnisage.model.inference import Vectors, embed_entities, embed_users
+from omnisage.graph.artifact import open_graph
+from omnisage.model.inference import Vectors, embed_chosen, embed_entities, embed_users
+from omnisage.neighbors.newcomers import with_newcomers
 from omnisage.progress import track
 from omnisage.randomness import generator
 from omnisage.schema import NoConfig
-from omnisage.tables.artifact import CategoryArrays, FeatureArrays, SequencePart, Tables, open_tables
+from omnisage.tables.artifact import CategoryArrays, SequencePart, Tables, TablesRelation, open_tables
 from omnisage.training.artifact import Trained, open_source, open_trained
 
+Ids = NDArray[np.uint32]
+
+_COLD_PER_BLOCK = 2048
 _MAX_FEATURE_QUERIES = 2000  # per entity type, in the evaluation of the entity-feature task
+
+
+def _ignore(done: int) -> None:
+    """Show no progress."""
 
 
 def run(
@@ -32,7 +42,7 @@ def run(
     plan: Plan,
     out: Path,
     *,
-    num_threads: int,  # noqa: ARG001 - torch takes as many as in training, so that results do not depend on it
+    num_threads: int,  # of walks; torch takes as many as in training, so that results do not depend on it
     tables: Path,
     graph: Path,
     neighbors: Path,
@@ -53,6 +63,7 @@ def run(
         name: _write_users(partial, name, opened, entities[opened.sequences[name].entity], trained)
         for name in trained.model.sequences
     }
+    _write_cold(partial, opened, source, trained, num_threads, graph=graph, neighbors=neighbors)
     for entity_type in opened.num_entities:
         _write_feature_queries(partial, entity_type, source, trained, plan.seed)
     counts = {
@@ -86,7 +97,7 @@ def _write_users(partial: Path, name: str, tables: Tables, entities_NE: Vectors,
     """Users after their last event, and users at the evaluation queries; returns the number of users."""
     sequence = tables.sequences[name]
 
-    def embed(part: SequencePart, queries: NDArray[np.uint32], advance: Callable[[int], None]) -> Vectors:
+    def embed(part: SequencePart, queries: NDArray[np.uint32], advance: Callable[[int], None] = _ignore) -> Vectors:
         return embed_users(
             trained.model.sequences[name],
             entities_NE,
@@ -106,6 +117,9 @@ def _write_users(partial: Path, name: str, tables: Tables, entities_NE: Vectors,
             vectors = embed(whole, queries, advance)
         _write_parquet(path.with_suffix(".parquet"), tables.user_ids(name), vectors)
         _write_array(path, vectors)
+    if name in tables.cold.events:
+        asked = np.unique(tables.cold.events[name][:, :2], axis=0)
+        _write_array(partial / "queries" / name / "cold.npy", embed(sequence.part("test"), asked))
     for part_name in ("validation", "test"):
         part = sequence.part(part_name)
         queries_path = partial / "queries" / name / f"{part_name}.npy"
@@ -113,6 +127,39 @@ def _write_users(partial: Path, name: str, tables: Tables, entities_NE: Vectors,
             with track(f"{part_name} queries of {name}", total=len(part.queries), unit="queries") as advance:
                 _write_array(queries_path, embed(part, part.queries, advance))
     return sequence.num_users
+
+
+def _write_cold(
+    partial: Path,
+    tables: Tables,
+    source: EntitySource,
+    trained: Trained,
+    num_threads: int,
+    *,
+    graph: Path,
+    neighbors: Path,
+) -> None:
+    """Cold entities once more, as they are with the edges by which they enter the graph."""
+    if not tables.cold.entities:
+        return
+    edges = {name: _edges(known) for name, known in tables.cold.relations.items()}
+    grown = open_graph(graph, verify=False).with_edges(edges)  # `open_source` verified it
+    found = with_newcomers(source.neighbors, neighbors, grown, tables.cold.entities, num_threads=num_threads)
+    source = replace(source, degrees=grown.degree, neighbors=found)
+    for entity_type, ids in tables.cold.entities.items():
+        blocks = np.array_split(ids, -(-len(ids) // _COLD_PER_BLOCK)) if len(ids) else []
+        vectors = [
+            embed_chosen(trained.model.embedders, source, entity_type, block, device=trained.device) for block in blocks
+        ]
+        width = trained.config.embedding_dim
+        _write_array(
+            partial / "cold" / f"{entity_type}.npy", np.concatenate([np.empty((0, width), np.float32), *vectors])
+        )
+
+
+def _edges(known: TablesRelation) -> tuple[Ids, Ids] | tuple[Ids, Ids, Vectors]:
+    ends = known.source_ids, known.target_ids
+    return ends if known.weights is None else (*ends, known.weights)
 
 
 @torch.no_grad()
@@ -128,18 +175,14 @@ def _write_feature_queries(partial: Path, entity_type: str, source: EntitySource
     vectors = trained.model.embedders.feature_encoders[entity_type].vectors(raw)
     rows = np.searchsorted(unique[entity_type], ids)
     for feature in trained.entity_feature.encoders[entity_type]:
-        if _is_id(source.features[entity_type][feature]):
+        arrays = source.features[entity_type][feature]
+        if isinstance(arrays, CategoryArrays) and arrays.is_id:  # finding the entity by it would prove nothing
             continue
         present = _is_present(batch.features[entity_type][feature])[rows]
         encoded = trained.entity_feature.encode(entity_type, feature, vectors[feature][rows[present]])
         path = partial / "features" / entity_type / f"{feature}.npy"
         _write_array(path, encoded.cpu().numpy())
         _write_array(path.with_suffix(".ids.npy"), ids[present].astype(np.uint32))
-
-
-def _is_id(arrays: FeatureArrays) -> bool:
-    """Whether a category has one value of its own per entity: finding the entity by it would prove nothing."""
-    return isinstance(arrays, CategoryArrays) and arrays.num_values == len(arrays.indices) == len(arrays.indptr) - 1
 
 
 def _is_present(raw: RawFeature) -> NDArray[np.bool_]:

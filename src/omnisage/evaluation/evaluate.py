@@ -9,6 +9,7 @@ from omnisage.baselines.item_knn import ItemKnnSettings
 from omnisage.baselines.links import training_links
 from omnisage.embeddings.artifact import Embeddings
 from omnisage.errors import OmnisageError
+from omnisage.evaluation.cold_queries import cold_retrievals
 from omnisage.evaluation.config import EvaluationConfig
 from omnisage.evaluation.feature_queries import feature_retrievals
 from omnisage.evaluation.item_knn_choice import choose_item_knn
@@ -78,6 +79,8 @@ def evaluate(
         *pair_retrievals(tables, embeddings, part, links=links),
         *feature_retrievals(tables, embeddings, links=links),
     ]
+    if part == "test":
+        retrievals += cold_retrievals(tables, embeddings, links=links, mask_history=config.mask_history)
     asked = [retrieval for retrieval in retrievals if len(retrieval.positives)]
     with track(f"evaluation ({part})", sum(len(r.positives) for r in asked), "queries") as advance:
         measurements = [

@@ -27,16 +27,13 @@ def pair_retrievals(tables: Tables, embeddings: Embeddings, part: str, *, links:
         part: `validation` or `test`.
         links: the training relations.
     """
-    seen_before = directed_pairs(tables, "validation") if part == "test" else {}
+    seen_before = directed_pairs(tables.held_out_pairs("validation")) if part == "test" else {}
     retrievals: list[Retrieval] = []
-    for (query_type, candidate_type), pairs in directed_pairs(tables, part).items():
-        queries, positives = _by_query(pairs)
-        excluded = _known_partners(
-            queries,
-            links=links,
-            types=(query_type, candidate_type),
-            seen_before=seen_before.get((query_type, candidate_type)),
-        )
+    for (query_type, candidate_type), pairs in directed_pairs(tables.held_out_pairs(part)).items():
+        queries, positives = by_query(pairs)
+        types = (query_type, candidate_type)
+        seen = seen_before.get(types, np.zeros((0, 2), np.uint32))
+        excluded = known_partners(queries, types=types, links=links, others=seen)
         kept = answerable(positives, excluded)
         asked = queries[kept]
         degrees = degree_towards(links, candidate_type, query_type)
@@ -61,24 +58,25 @@ def pair_retrievals(tables: Tables, embeddings: Embeddings, part: str, *, links:
     return retrievals
 
 
-def directed_pairs(tables: Tables, part: str) -> dict[tuple[str, str], Pairs]:
-    """Held-out pairs by (type of the query, type of the positive), distinct and sorted, in both directions."""
+def directed_pairs(held_out: dict[tuple[str, str], Pairs]) -> dict[tuple[str, str], Pairs]:
+    """Pairs by (type of the query, type of the positive), distinct and sorted, in both directions."""
     found: dict[tuple[str, str], list[Pairs]] = {}
-    for (source, target), pairs in tables.held_out_pairs(part).items():
+    for (source, target), pairs in held_out.items():
         found.setdefault((source, target), []).append(pairs)
         found.setdefault((target, source), []).append(pairs[:, ::-1])
     return {types: np.unique(np.concatenate(pairs), axis=0) for types, pairs in sorted(found.items())}
 
 
-def _by_query(pairs: Pairs) -> tuple[Ids, Lists]:
+def by_query(pairs: Pairs) -> tuple[Ids, Lists]:
     """Distinct query entities, and the partners of each; the pairs are sorted."""
     queries, first = np.unique(pairs[:, 0], return_index=True)
     indptr = np.append(first, len(pairs)).astype(np.int64)
     return queries, Lists(indptr, np.ascontiguousarray(pairs[:, 1]))
 
 
-def _known_partners(queries: Ids, *, links: Links, types: tuple[str, str], seen_before: Pairs | None) -> Lists:
-    seen_queries, seen_partners = _by_query(np.zeros((0, 2), np.uint32) if seen_before is None else seen_before)
+def known_partners(queries: Ids, *, types: tuple[str, str], links: Links, others: Pairs) -> Lists:
+    """What is no candidate of each query: partners in the links, those of other sorted pairs, and itself."""
+    seen_queries, seen_partners = by_query(others)
     row_of_seen = {int(query): row for row, query in enumerate(seen_queries)}
     rows: list[Ids] = []
     for query in queries:

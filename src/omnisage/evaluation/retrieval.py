@@ -27,6 +27,7 @@ from omnisage.evaluation.slices import ALL, Slice
 _BLOCK_BYTES = 32 << 20  # scores held at a time
 
 MODEL = "model"
+MODEL_CONTENT = "model_content"  # the model, which knows cold entities by their content alone
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from omnisage.evaluation.evaluate import Evaluation
 from omnisage.evaluation.records import Record
-from omnisage.evaluation.retrieval import MODEL
+from omnisage.evaluation.retrieval import MODEL, MODEL_CONTENT
 from omnisage.evaluation.slices import ALL
 
 METHODS = {
@@ -12,13 +12,18 @@ METHODS = {
     "item_knn_tuned": "tuned item-kNN",
     "adamic_adar": "Adamic-Adar",
 }
-"""Method -> what people read, in the order of columns."""
+"""Method that every evaluation has -> what people read, in the order of columns."""
+
+COLD = {MODEL_CONTENT: "model, content only", "content_knn": "content-kNN"}
+"""Methods that only cold entities are measured with."""
 
 TASKS = {
     "user_entity_next": "user, next",
     "user_entity_future": "user, future",
     "entity_entity": "pairs",
     "entity_feature": "feature",
+    "cold_user_entity": "cold, user",
+    "cold_entity_entity": "cold, pairs",
 }
 """Task -> what people read, in the order of rows."""
 
@@ -31,16 +36,23 @@ def summarize(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
     """
     metric = next((record.metric for record in evaluation.records), "recall")
     headers = ["task", "queries", f"{metric} of model", "95% interval"]
-    headers += [label for method, label in METHODS.items() if method != MODEL] + ["x item-kNN"]
+    baselines = {method: label for method, label in labels(evaluation.records).items() if method != MODEL}
+    headers += [*baselines.values(), "x item-kNN"]
     rows: list[list[str]] = []
     for task, name in distinct_rows(evaluation.records):
         found = by_method(evaluation.records, task, name, regime="full", metric=metric)
         model = found[MODEL]
         row = [f"{TASKS[task]}: {name}", f"{model.num_queries:,}", f"{model.value:.4f}"]
         row.append(f"{model.low:.4f} .. {model.high:.4f}")
-        row += [f"{found[m].value:.4f}" if m in found else "-" for m in METHODS if m != MODEL]
+        row += [f"{found[m].value:.4f}" if m in found else "-" for m in baselines]
         rows.append([*row, _ratio(model, found.get("item_knn"))])
     return headers, rows
+
+
+def labels(records: list[Record]) -> dict[str, str]:
+    """What people read of each method: the usual ones, and others that were measured."""
+    measured = dict.fromkeys(record.method for record in records)
+    return METHODS | {method: COLD.get(method, method) for method in measured if method not in METHODS}
 
 
 def distinct_rows(records: list[Record]) -> list[tuple[str, str]]:

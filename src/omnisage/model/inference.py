@@ -44,10 +44,34 @@ def embed_entities(
     blocks: list[Vectors] = []
     for first in range(begin, end, _ENTITIES_PER_BLOCK):
         ids = np.arange(first, min(first + _ENTITIES_PER_BLOCK, end), dtype=np.uint32)
-        batch, _ = build_entity_batch(source, {entity_type: ids})
-        blocks.append(embedders(to_device(batch, device)).embeddings.cpu().numpy())
+        blocks.append(embed_chosen(embedders, source, entity_type, ids, device=device))
         advance(len(ids))
     return np.concatenate(blocks) if blocks else np.empty((0, 0), np.float32)
+
+
+@torch.no_grad()
+def embed_chosen(
+    embedders: EntityEmbedders,
+    source: EntitySource,
+    entity_type: str,
+    ids: NDArray[np.uint32],
+    *,
+    device: torch.device,
+) -> Vectors:
+    """Embed some entities of a type at once.
+
+    Args:
+        embedders: the trained ones.
+        source: features and neighborhoods.
+        entity_type: the type.
+        ids: [n], distinct.
+        device: where the embedders are.
+
+    Returns:
+        [n, E] float32, rows of length 1.
+    """
+    batch, _ = build_entity_batch(source, {entity_type: ids})
+    return embedders(to_device(batch, device)).embeddings.cpu().numpy()
 
 
 @torch.no_grad()

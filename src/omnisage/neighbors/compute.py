@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from omnisage.graph.artifact import NO_NEIGHBOR, Neighborhoods, Walk
+from omnisage.graph.artifact import NO_NEIGHBOR, Graph, Neighborhoods, Walk
 from omnisage.neighbors.artifact import Block
+from omnisage.neighbors.config import NeighborsConfig, Subset
+from omnisage.neighbors.layout import lay_out
 from omnisage.neighbors.ranges import Arrays
 
 
@@ -16,6 +18,34 @@ class SubsetWalk:
 
     walk: Walk
     blocks: tuple[Block, ...]
+
+
+def make_subset_walks(
+    config: NeighborsConfig, graph: Graph, subsets: dict[str, list[Subset]], num_threads: int
+) -> dict[str, list[SubsetWalk]]:
+    """The walks of each type, in the order of its subsets.
+
+    Those over the same relations are one, whatever the type: making one reads all its edges.
+    """
+    choices = {tuple(subset.relations) for of_type in subsets.values() for subset in of_type}
+    walks = {
+        relations: graph.walk(
+            list(relations),
+            restart=config.restart,
+            eps=config.eps,
+            complete=config.complete,
+            exact_degree=config.exact_degree,
+            num_threads=num_threads,
+        )
+        for relations in sorted(choices)
+    }
+    return {
+        entity_type: [
+            SubsetWalk(walks[tuple(subset.relations)], blocks)
+            for subset, blocks in zip(chosen, lay_out(chosen), strict=True)
+        ]
+        for entity_type, chosen in subsets.items()
+    }
 
 
 def compute_neighbors(entity_type: str, source_ids: NDArray[np.uint32], subset_walks: list[SubsetWalk]) -> Arrays:

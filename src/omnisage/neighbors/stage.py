@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnisage.artifact import Manifest, Plan, begin, commit
-from omnisage.graph.artifact import Graph, Walk, open_graph
-from omnisage.neighbors.compute import SubsetWalk, compute_neighbors
+from omnisage.graph.artifact import Graph, open_graph
+from omnisage.neighbors.compute import SubsetWalk, compute_neighbors, make_subset_walks
 from omnisage.neighbors.config import NeighborsConfig, NeighborsStageConfig, Subset
 from omnisage.neighbors.layout import choose_subsets, lay_out
 from omnisage.neighbors.ranges import Arrays, RangeStore
@@ -51,15 +51,11 @@ def _write_neighborhoods(
     partial: Path, config: NeighborsConfig, graph: Graph, subsets: dict[str, list[Subset]], num_threads: int
 ) -> dict[str, Any]:
     """Write the neighborhoods in one graph; returns the counts of docs/formats.md."""
-    walks = _make_walks(config, graph, subsets, num_threads)
+    walks = make_subset_walks(config, graph, subsets, num_threads)
     label = f" ({partial.name})" if partial.name.startswith("fold-") else ""
     counts: dict[str, Any] = {}
     for entity_type, chosen in subsets.items():
         blocks = lay_out(chosen)
-        subset_walks = [
-            SubsetWalk(walks[tuple(subset.relations)], of_subset)
-            for subset, of_subset in zip(chosen, blocks, strict=True)
-        ]
         width = max((block.end for of_subset in blocks for block in of_subset), default=0)
         store = RangeStore(
             folder=partial / "ranges" / entity_type,
@@ -67,31 +63,13 @@ def _write_neighborhoods(
             range_size=config.range_size,
             columns={"ids": (np.uint32, width), "weights": (np.float32, width), "mass": (np.float32, len(chosen))},
         )
-        compute = _computing(entity_type, subset_walks)
+        compute = _computing(entity_type, walks[entity_type])
         store.fill(compute, sources_per_call=_SOURCES_PER_CALL, label=f"neighbors of {entity_type}{label}")
         store.join({name: partial / entity_type / f"{name}.npy" for name in ("ids", "weights")})
         described = [asdict(block) for of_subset in blocks for block in of_subset]
         counts[entity_type] = {"blocks": described, "mass": store.mean("mass")}
     shutil.rmtree(partial / "ranges", ignore_errors=True)
     return counts
-
-
-def _make_walks(
-    config: NeighborsConfig, graph: Graph, subsets: dict[str, list[Subset]], num_threads: int
-) -> dict[tuple[str, ...], Walk]:
-    """One walk per choice of relations, shared by the types that use it: making one reads all its edges."""
-    choices = {tuple(subset.relations) for of_type in subsets.values() for subset in of_type}
-    return {
-        relations: graph.walk(
-            list(relations),
-            restart=config.restart,
-            eps=config.eps,
-            complete=config.complete,
-            exact_degree=config.exact_degree,
-            num_threads=num_threads,
-        )
-        for relations in sorted(choices)
-    }
 
 
 def _computing(entity_type: str, subset_walks: list[SubsetWalk]) -> Callable[[NDArray[np.uint32]], Arrays]:

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -70,7 +71,11 @@ def open_source(tables: Tables, graph: Path, neighbors: Path, fold: int | None =
     eps = read_manifest(neighbors, "neighbors").plan.config["eps"]
     # Folds lie in the folder that is verified with the whole graph, which training opens as well.
     degrees = open_graph(graph, fold=fold, verify=fold is None).degree
-    return EntitySource(tables.num_entities, tables.features, degrees, open_neighbors(neighbors, fold=fold), eps)
+    warm = {
+        entity_type: np.setdiff1d(np.arange(tables.num_entities[entity_type], dtype=np.uint32), cold)
+        for entity_type, cold in tables.cold.entities.items()
+    }
+    return EntitySource(tables.num_entities, tables.features, degrees, open_neighbors(neighbors, fold=fold), eps, warm)
 
 
 def _below(prefix: str, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -5,8 +5,8 @@ from omnisage.evaluation.evaluate import Evaluation
 from omnisage.evaluation.records import Record
 from omnisage.evaluation.report.bars import method_bars, row_label
 from omnisage.evaluation.report.html import Section, details, escape, figure, paragraph, table
-from omnisage.evaluation.retrieval import MODEL
-from omnisage.evaluation.summary import METHODS, by_method, distinct_rows
+from omnisage.evaluation.retrieval import MODEL, MODEL_CONTENT
+from omnisage.evaluation.summary import by_method, distinct_rows, labels
 
 _REGIMES = {
     "full": "Among all entities of the type",
@@ -40,15 +40,16 @@ def results_section(evaluation: Evaluation) -> Section:
 
 def _main_table(evaluation: Evaluation, regime: str, metric: str) -> str:
     rows: list[list[str]] = []
+    methods = labels(evaluation.records)
     for task, name in distinct_rows(evaluation.records):
         found = by_method(evaluation.records, task, name, regime=regime, metric=metric)
         gains = by_method(evaluation.differences, task, name, regime=regime, metric=metric)
-        baselines = [method for method in found if method != MODEL]
+        baselines = [method for method in found if method not in (MODEL, MODEL_CONTENT)]
         strongest = max(baselines, key=lambda method: found[method].value)
         row = [row_label(task, name), f"{found[MODEL].num_queries:,}", f"{found[MODEL].num_units:,}"]
-        row += [_cell(found.get(method), found) for method in METHODS]
+        row += [_cell(found.get(method), found) for method in methods]
         rows.append([*row, _gain(gains[f"{MODEL} - {strongest}"])])
-    return table(["task", "queries", "averaged over", *METHODS.values(), "model - best baseline"], rows)
+    return table(["task", "queries", "averaged over", *methods.values(), "model - best baseline"], rows)
 
 
 def _cell(record: Record | None, row: dict[str, Record]) -> str:
@@ -68,14 +69,14 @@ def _gain(record: Record) -> str:
 
 def _bars(evaluation: Evaluation, regime: str, metric: str) -> str:
     rows = distinct_rows(evaluation.records)
-    labels = [row_label(task, name) for task, name in rows]
+    places = [row_label(task, name) for task, name in rows]
     tables = [by_method(evaluation.records, task, name, regime=regime, metric=metric) for task, name in rows]
-    traces = method_bars(labels, tables)
+    traces = method_bars(labels(evaluation.records), places, tables)
     layout = {
         "barmode": "group",
         "bargap": 0.25,
         "xaxis": {"title": {"text": metric}, "rangemode": "tozero"},
-        "yaxis": {"autorange": "reversed", "categoryorder": "array", "categoryarray": labels},
+        "yaxis": {"autorange": "reversed", "categoryorder": "array", "categoryarray": places},
     }
     return figure(traces, layout, height=110 + 44 * len(rows))
 
@@ -92,7 +93,7 @@ def _every_metric(records: list[Record], task: str, name: str) -> str:
         columns = {m: by_method(records, task, name, regime=regime, metric=m) for m in metrics}
         rows = [
             [label, *(_cell(found[method], found) for found in columns.values())]
-            for method, label in METHODS.items()
+            for method, label in labels(records).items()
             if method in columns[metrics[0]]
         ]
         body += paragraph(f"{title}:") + table(["method", *metrics], rows)

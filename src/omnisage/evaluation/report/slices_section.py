@@ -4,7 +4,7 @@ from omnisage.evaluation.evaluate import Evaluation
 from omnisage.evaluation.report.bars import method_bars, row_label
 from omnisage.evaluation.report.html import Section, details, escape, figure, paragraph, table
 from omnisage.evaluation.slices import ALL
-from omnisage.evaluation.summary import by_method, distinct_rows
+from omnisage.evaluation.summary import by_method, distinct_rows, labels
 
 
 def slices_section(evaluation: Evaluation) -> Section:
@@ -54,4 +54,11 @@ def _row(evaluation: Evaluation, task: str, name: str) -> str:
         ],
         num_text_columns=2,
     )
-    return figure(method_bars([escape(name) for name in names], rows), layout, height=110 + 44 * len(names)) + meanings
+    return (
+        figure(
+            method_bars(labels(evaluation.records), [escape(name) for name in names], rows),
+            layout,
+            height=110 + 44 * len(names),
+        )
+        + meanings
+    )
