@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from learning_world import HARD, Prepared, prepare
+from learning_world import HARD, Prepared, prepare, train
+from omnisage.artifact import Plan
+from omnisage.embeddings import stage as embeddings_stage
+from omnisage.schema import NoConfig
 from world import write_world
 
 
@@ -40,3 +43,22 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 def prepared_shown(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     """As `prepared`, with surfaces, impressions, and what hard negatives are drawn from; read only."""
     return prepare(tmp_path_factory.mktemp("prepared-shown"), HARD, shown=True)
+
+
+@pytest.fixture(scope="session")
+def prepared_cold(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """As `prepared`, with cold items and creators, and lists that are not pruned; read only."""
+    cold = "split.cold_entities={item: 0.2, creator: 0.1}"
+    return prepare(tmp_path_factory.mktemp("prepared-cold"), cold, "graph.prune.min_degree=1000")
+
+
+@pytest.fixture(scope="session")
+def embedded_cold(prepared_cold: Prepared, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The folders of `training` and `embeddings` after two steps on `prepared_cold`; read only."""
+    folder = tmp_path_factory.mktemp("embedded-cold")
+    folders = {name: folder / name for name in ("training", "embeddings")}
+    train(prepared_cold, folders["training"], ["training.num_steps=2"])
+    plan = Plan("embeddings", {}, 0, {})
+    inputs = prepared_cold.inputs()
+    embeddings_stage.run(NoConfig(), plan, folders["embeddings"], num_threads=1, training=folders["training"], **inputs)
+    return folders

@@ -127,6 +127,7 @@ def value(records: list[Record], task: str, method: str, name: str | None = None
         record.value
         for record in records
         if (record.task, record.regime, record.method, record.metric) == (task, "full", method, "recall@10")
+        and record.slice == "all"
         and name in (None, record.name)
     ]
     assert found, (task, method, name)
