@@ -13,8 +13,8 @@ from small_run import write_run
 from omnisage.artifact import Plan
 from omnisage.errors import OmnisageError
 from omnisage.evaluation.artifact import open_evaluation, summary_rows
+from omnisage.evaluation.categories import Categories
 from omnisage.evaluation.config import EvaluationConfig
-from omnisage.evaluation.report.categories import Categories
 from omnisage.evaluation.report.html import figure
 from omnisage.evaluation.report.projection_section import balanced_sizes, project
 from omnisage.evaluation.report.training_section import read_training_log
@@ -114,7 +114,8 @@ def test_the_report_needs_no_network_and_its_links_lead_somewhere(evaluated: Pat
     assert page.open == []
     assert page.addresses == []
     assert page.links == [
-        f"#{anchor}" for anchor in ("results", "slices", "data", "training", "map", "nearest", "users", "graph")
+        f"#{anchor}"
+        for anchor in ("results", "slices", "beyond", "data", "training", "map", "nearest", "users", "graph")
     ]
     assert {link[1:] for link in page.links} <= page.anchors
     assert len(page.figures) >= 9  # two of results, three of training, two maps, three of degrees

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from omnisage.artifact import read_manifest
 from omnisage.baselines.item_knn import ItemKnnSettings
 from omnisage.errors import OmnisageError
+from omnisage.evaluation.beyond import BeyondRecord
 from omnisage.evaluation.evaluate import Evaluation
 from omnisage.evaluation.records import Record, SliceRecord
 from omnisage.evaluation.summary import summarize
@@ -27,12 +28,21 @@ def open_evaluation(folder: Path) -> Evaluation:
         part: str = stored["part"]
         item_knn = {name: ItemKnnSettings(**settings) for name, settings in stored["item_knn"].items()}
         records, differences = ([Record(**record) for record in stored[of]] for of in ("records", "differences"))
+        beyond = [BeyondRecord(**record) for record in stored["beyond_accuracy"]]
         slices = [SliceRecord(**part) for part in stored["slices"]]
         path = folder / "unit_values.parquet"
         unit_values = pq.read_table(path)
     except (OSError, json.JSONDecodeError, KeyError, TypeError, pa.ArrowInvalid) as error:
         raise OmnisageError(f"{path} is damaged ({error}); run `omnisage evaluation` again") from error
-    return Evaluation(part, item_knn, records=records, differences=differences, slices=slices, unit_values=unit_values)
+    return Evaluation(
+        part,
+        item_knn,
+        records=records,
+        differences=differences,
+        slices=slices,
+        beyond_accuracy=beyond,
+        unit_values=unit_values,
+    )
 
 
 def summary_rows(folder: Path) -> tuple[list[str], list[list[str]]]:

@@ -9,6 +9,8 @@ from omnisage.baselines.item_knn import ItemKnnSettings
 from omnisage.baselines.links import training_links
 from omnisage.embeddings.artifact import Embeddings
 from omnisage.errors import OmnisageError
+from omnisage.evaluation.beyond import BeyondRecord
+from omnisage.evaluation.categories import first_category_feature
 from omnisage.evaluation.cold_queries import cold_retrievals
 from omnisage.evaluation.config import EvaluationConfig
 from omnisage.evaluation.feature_queries import feature_retrievals
@@ -32,6 +34,7 @@ class Evaluation:
     records: list[Record]
     differences: list[Record]  # model minus each baseline, paired
     slices: list[SliceRecord]  # what the records' slices are
+    beyond_accuracy: list[BeyondRecord]  # what is recommended, right or wrong
     unit_values: pa.Table  # the values of every user and query entity, of which records are means (docs/formats.md)
 
     def as_json(self) -> dict[str, Any]:
@@ -42,6 +45,7 @@ class Evaluation:
             "records": [asdict(record) for record in self.records],
             "differences": [asdict(record) for record in self.differences],
             "slices": [asdict(part) for part in self.slices],
+            "beyond_accuracy": [asdict(record) for record in self.beyond_accuracy],
         }
 
 
@@ -84,8 +88,15 @@ def evaluate(
     asked = [retrieval for retrieval in retrievals if len(retrieval.positives)]
     with track(f"evaluation ({part})", sum(len(r.positives) for r in asked), "queries") as advance:
         measurements = [
-            measure(r, config, slices=entity_slices(tables, r.entity_type, r.popularity), seed=seed, advance=advance)
-            for r in asked
+            measure(
+                retrieval,
+                config,
+                slices=entity_slices(tables, retrieval.entity_type, retrieval.popularity),
+                categories=first_category_feature(tables, retrieval.entity_type),
+                seed=seed,
+                advance=advance,
+            )
+            for retrieval in asked
         ]
     return Evaluation(
         part,
@@ -93,6 +104,7 @@ def evaluate(
         records=[record for measured in measurements for record in measured.records],
         differences=[record for measured in measurements for record in measured.differences],
         slices=[part for measured in measurements for part in measured.slices],
+        beyond_accuracy=[record for measured in measurements for record in measured.beyond_accuracy],
         unit_values=pa.concat_tables([measured.unit_values for measured in measurements]),
     )
 

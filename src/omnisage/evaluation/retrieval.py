@@ -8,10 +8,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from omnisage.baselines.lists import Lists
+from omnisage.baselines.lists import Ids, Lists
 from omnisage.baselines.scorer import Scorer, Scores
 from omnisage.errors import OmnisageError
+from omnisage.evaluation.beyond import BeyondRecord, Recommended, beyond_accuracy, recommend
 from omnisage.evaluation.bootstrap import intervals
+from omnisage.evaluation.categories import Categories
 from omnisage.evaluation.config import EvaluationConfig
 from omnisage.evaluation.metrics import Ranks, group_means, metric_names, query_metrics
 from omnisage.evaluation.records import Record, SliceRecord
@@ -71,6 +73,7 @@ class Measurement:
     differences: list[Record]  # model minus each other method, paired
     unit_values: pa.Table  # what the records of all positives are means of, see docs/formats.md
     slices: list[SliceRecord]  # that some of the positives are in
+    beyond_accuracy: list[BeyondRecord]
 
 
 def measure(
@@ -78,6 +81,7 @@ def measure(
     config: EvaluationConfig,
     *,
     slices: list[Slice],
+    categories: Categories | None,
     seed: int,
     advance: Callable[[int], None],
 ) -> Measurement:
@@ -87,14 +91,15 @@ def measure(
         retrieval: the queries.
         config: cuts, number of candidates to draw and of bootstrap samples.
         slices: of the candidates.
+        categories: of the candidates, if they have some.
         seed: the run's seed.
         advance: called with the number of queries done since the last call.
     """
-    ranks = _rank(retrieval, config, seed=seed, advance=advance)
+    ranks, recommended = _rank(retrieval, config, seed=seed, advance=advance)
     records: list[Record] = []
     differences: list[Record] = []
     tables: list[pa.Table] = []
-    units = np.unique(retrieval.units)
+    units, unit_of_query = np.unique(retrieval.units, return_inverse=True)
     for regime in REGIMES:
         values = {m: _unit_values(retrieval, ranks[regime, m], regime, config.ks) for m in retrieval.scorers}
         tables += [_unit_table(retrieval, regime, m, units, of_units, config.ks) for m, of_units in values.items()]
@@ -112,7 +117,14 @@ def measure(
             records += _records(inside, "full", part.name, values, config=config, seed=seed)
             size = int(part.members.sum())
             described.append(SliceRecord(retrieval.task, retrieval.name, part.name, part.meaning, size))
-    return Measurement(records, differences, pa.concat_tables(tables), described)
+    beyond: list[BeyondRecord] = []
+    values_of_entities = None if categories is None else categories.values
+    for method, ids in recommended.items():
+        judged = Recommended(ids, retrieval.positives, unit_of_query, retrieval.popularity, values_of_entities)
+        beyond += beyond_accuracy(
+            judged, retrieval.task, retrieval.name, method, num_samples=config.num_bootstrap, seed=seed
+        )
+    return Measurement(records, differences, pa.concat_tables(tables), described, beyond)
 
 
 def _only(retrieval: Retrieval, is_in: NDArray[np.bool_]) -> Retrieval:
@@ -131,9 +143,11 @@ def _only(retrieval: Retrieval, is_in: NDArray[np.bool_]) -> Retrieval:
 
 def _rank(
     retrieval: Retrieval, config: EvaluationConfig, *, seed: int, advance: Callable[[int], None]
-) -> dict[tuple[str, str], Ranks]:
+) -> tuple[dict[tuple[str, str], Ranks], dict[str, Ids]]:
+    """The ranks of all positives by regime and method, and what each method recommends."""
     positives = retrieval.positives
     ranks = {(r, m): np.empty(len(positives.ids)) for r in REGIMES for m in retrieval.scorers}
+    recommended = {m: np.empty((len(positives), config.ks[0]), np.uint32) for m in retrieval.scorers}
     num_rows = max(1, _BLOCK_BYTES // (4 * max(1, retrieval.num_entities)))
     for begin in range(0, len(positives), num_rows):
         end = min(begin + num_rows, len(positives))
@@ -154,9 +168,10 @@ def _rank(
             scores = _finite(scorer(begin, end), method, retrieval)
             ranks["random", method][where] = drawn_candidate_ranks(scores, wanted, uniform)
             ranks["popularity", method][where] = drawn_candidate_ranks(scores, wanted, popular)
+            recommended[method][begin:end] = recommend(scores, excluded, config.ks[0])
             ranks["full", method][where] = full_corpus_ranks(scores, wanted, excluded)  # overwrites scores
         advance(end - begin)
-    return ranks
+    return ranks, recommended
 
 
 def _finite(scores: Scores, method: str, retrieval: Retrieval) -> Scores:

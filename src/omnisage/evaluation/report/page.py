@@ -5,6 +5,7 @@ from pathlib import Path
 from plotly.offline import get_plotlyjs
 
 from omnisage.baselines.links import training_links
+from omnisage.evaluation.report.beyond_section import beyond_section
 from omnisage.evaluation.report.data_section import data_section
 from omnisage.evaluation.report.degree_section import degree_section
 from omnisage.evaluation.report.html import Section
@@ -33,6 +34,7 @@ def write_report(results: RunResults, path: Path) -> None:
     makers = (
         lambda: results_section(results.evaluation),
         lambda: slices_section(results.evaluation),
+        lambda: beyond_section(results.evaluation),
         lambda: data_section(results.tables),
         lambda: training_section(results.training_log),
         lambda: projection_section(results, names),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pacmap import PaCMAP
 
-from omnisage.evaluation.report.categories import Categories, first_category_feature
+from omnisage.evaluation.categories import Categories, first_category_feature
 from omnisage.evaluation.report.html import PALETTE, Section, escape, figure, paragraph
 from omnisage.evaluation.report.names import Names
 from omnisage.evaluation.report.run_results import RunResults
