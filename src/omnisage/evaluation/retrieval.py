@@ -114,7 +114,9 @@ def measure(
         if is_in.any():
             inside = _only(retrieval, is_in)
             values = {m: _unit_values(inside, ranks["full", m][is_in], "full", config.ks) for m in retrieval.scorers}
-            records += _records(inside, "full", part.name, values, config=config, seed=seed)
+            measured = _records(inside, "full", part.name, values, config=config, seed=seed)
+            # Of the first cut alone: there are many slices, and metrics.json is to stay readable.
+            records += [record for record in measured if record.metric.endswith(f"@{config.ks[0]}")]
             size = int(part.members.sum())
             described.append(SliceRecord(retrieval.task, retrieval.name, part.name, part.meaning, size))
     beyond: list[BeyondRecord] = []
