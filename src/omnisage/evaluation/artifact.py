@@ -27,7 +27,8 @@ def open_evaluation(folder: Path) -> Evaluation:
         stored = json.loads(path.read_text())
         part: str = stored["part"]
         item_knn = {name: ItemKnnSettings(**settings) for name, settings in stored["item_knn"].items()}
-        records, differences = ([Record(**record) for record in stored[of]] for of in ("records", "differences"))
+        lists = ("records", "differences", "downstream")
+        records, differences, downstream = ([Record(**record) for record in stored[of]] for of in lists)
         beyond = [BeyondRecord(**record) for record in stored["beyond_accuracy"]]
         slices = [SliceRecord(**part) for part in stored["slices"]]
         path = folder / "unit_values.parquet"
@@ -41,6 +42,7 @@ def open_evaluation(folder: Path) -> Evaluation:
         differences=differences,
         slices=slices,
         beyond_accuracy=beyond,
+        downstream=downstream,
         unit_values=unit_values,
     )
 

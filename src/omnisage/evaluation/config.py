@@ -15,6 +15,9 @@ class EvaluationConfig(ConfigModel):
     num_popular_candidates: Annotated[
         int, Field(gt=0, description="entities beside each positive that are drawn in proportion to their popularity")
     ] = 100
+    num_probe_candidates: Annotated[
+        int, Field(gt=0, description="entities that the downstream ranking tells a user's next one from")
+    ] = 20
     num_bootstrap: Annotated[int, Field(ge=100, description="bootstrap samples per interval")] = 1000
     mask_history: Annotated[bool, Field(description="do not rank what the query already has")] = True
     num_examples: Annotated[int, Field(ge=1, description="entities per type with their nearest, in the report")] = 12

@@ -16,6 +16,7 @@ from omnisage.evaluation.config import EvaluationConfig
 from omnisage.evaluation.feature_queries import feature_retrievals
 from omnisage.evaluation.item_knn_choice import choose_item_knn
 from omnisage.evaluation.pair_queries import pair_retrievals
+from omnisage.evaluation.probe import probe
 from omnisage.evaluation.records import Record, SliceRecord
 from omnisage.evaluation.retrieval import measure
 from omnisage.evaluation.slices import entity_slices
@@ -35,6 +36,7 @@ class Evaluation:
     differences: list[Record]  # model minus each baseline, paired
     slices: list[SliceRecord]  # what the records' slices are
     beyond_accuracy: list[BeyondRecord]  # what is recommended, right or wrong
+    downstream: list[Record]  # a ranking model with and without embeddings; only of the test
     unit_values: pa.Table  # the values of every user and query entity, of which records are means (docs/formats.md)
 
     def as_json(self) -> dict[str, Any]:
@@ -45,6 +47,7 @@ class Evaluation:
             "records": [asdict(record) for record in self.records],
             "differences": [asdict(record) for record in self.differences],
             "slices": [asdict(part) for part in self.slices],
+            "downstream": [asdict(record) for record in self.downstream],
             "beyond_accuracy": [asdict(record) for record in self.beyond_accuracy],
         }
 
@@ -105,8 +108,19 @@ def evaluate(
         differences=[record for measured in measurements for record in measured.differences],
         slices=[part for measured in measurements for part in measured.slices],
         beyond_accuracy=[record for measured in measurements for record in measured.beyond_accuracy],
+        downstream=_downstream(tables, embeddings, item_knn, config, seed) if part == "test" else [],
         unit_values=pa.concat_tables([measured.unit_values for measured in measurements]),
     )
+
+
+def _downstream(
+    tables: Tables, embeddings: Embeddings, tuned: dict[str, ItemKnnSettings], config: EvaluationConfig, seed: int
+) -> list[Record]:
+    records: list[Record] = []
+    for name in embeddings.users:
+        settings = tuned[tuned_key(USER_TASKS[0], name)]
+        records += probe(tables, embeddings, name, tuned=settings, config=config, seed=seed)
+    return records
 
 
 def _refuse_leaks(tables: Tables) -> None:

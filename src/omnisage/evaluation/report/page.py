@@ -8,6 +8,7 @@ from omnisage.baselines.links import training_links
 from omnisage.evaluation.report.beyond_section import beyond_section
 from omnisage.evaluation.report.data_section import data_section
 from omnisage.evaluation.report.degree_section import degree_section
+from omnisage.evaluation.report.downstream_section import downstream_section
 from omnisage.evaluation.report.html import Section
 from omnisage.evaluation.report.names import Names
 from omnisage.evaluation.report.neighbors_section import neighbors_section
@@ -35,6 +36,7 @@ def write_report(results: RunResults, path: Path) -> None:
         lambda: results_section(results.evaluation),
         lambda: slices_section(results.evaluation),
         lambda: beyond_section(results.evaluation),
+        lambda: downstream_section(results.evaluation),
         lambda: data_section(results.tables),
         lambda: training_section(results.training_log),
         lambda: projection_section(results, names),
