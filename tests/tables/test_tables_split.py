@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tables_building import build_tables
+from tables_building import build_tables, small
 
 from omnisage.tables.artifact import Tables, open_tables
 from world import world_config, world_tables
@@ -242,3 +242,12 @@ def test_ids_of_a_dated_pair_do_not_matter_to_types_in_alphabetical_order(tmp_pa
     assert tables.held_out_pairs("validation")["a", "z"].shape == (0, 2)
     assert tables.relations["links"].source_ids.tolist() == [1]
     assert pq.read_table(tables.folder / "entities/z/ids.parquet")["id"].to_pylist() == ["x", "y"]
+
+
+def test_a_pair_that_its_only_relation_repeats_is_held_out_once(tmp_path: Path) -> None:
+    sources, config = small("relations")  # person 3 acted in c twice
+    config["split"] |= {"test_pairs": 0.99}
+    held_out = open_tables(build_tables(tmp_path, sources, config)).held_out_pairs("test")
+    pairs = [tuple(pair) for pair in held_out["item", "person"].tolist()]
+    assert len(pairs) == len({*pairs}) > 0
+    assert (2, 2) in pairs
