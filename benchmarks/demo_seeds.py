@@ -15,23 +15,22 @@ import json
 import platform
 import subprocess
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from omnisage.evaluation.artifact import open_evaluation
 from omnisage.evaluation.evaluate import Evaluation
+from omnisage.evaluation.pooling import Pooled, pool, select_values
 from omnisage.evaluation.retrieval import MODEL
 from omnisage.evaluation.summary import METHODS, TASKS, by_method, distinct_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "examples" / "movielens" / "omnisage.yaml"
-METRIC, NUM_BOOTSTRAP = "recall@10", 10_000
+METRIC = "recall@10"
 
 
 def run_seed(seed: int, workspace: Path, changes: list[str]) -> Evaluation:
@@ -42,38 +41,27 @@ def run_seed(seed: int, workspace: Path, changes: list[str]) -> Evaluation:
     return open_evaluation(workspace / "evaluation")
 
 
-def pool(runs: list[Evaluation], task: str, name: str) -> dict[str, dict[str, float]]:
+def pool_seeds(runs: list[Evaluation], task: str, name: str) -> dict[str, Pooled]:
     """All seeds together: per method, and per paired difference, the mean over units and its interval."""
-    sums: dict[str, NDArray[np.float64]] = {}
-    counts = np.empty(0)
-    for method in METHODS:
-        tables = [_values(run.unit_values, task, name, method) for run in runs]
-        of_units = pa.concat_tables(tables).group_by("unit").aggregate([(METRIC, "sum"), (METRIC, "count")])
-        if of_units.num_rows:
-            of_units = of_units.sort_by("unit")
-            sums[method] = of_units[f"{METRIC}_sum"].to_numpy()
-            counts = of_units[f"{METRIC}_count"].to_numpy().astype(np.float64)
-    sums |= {f"{MODEL} - {method}": sums[MODEL] - values for method, values in sums.items() if method != MODEL}
-    drawn = np.random.default_rng(0).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), NUM_BOOTSTRAP)
-    found: dict[str, dict[str, float]] = {}
-    for method, values in sums.items():
-        low, high = np.percentile(drawn @ values / (drawn @ counts), [2.5, 97.5])
-        found[method] = {"value": float(values.sum() / counts.sum()), "low": float(low), "high": float(high)}
-    return found
-
-
-def _values(units: pa.Table, task: str, name: str, method: str) -> pa.Table:
-    wanted = {"task": task, "name": name, "regime": "full", "method": method}
-    for column, value in wanted.items():
-        units = units.filter(pc.equal(units[column], value))
-    return units.select(["unit", METRIC])
+    found = {
+        method: [
+            select_values(run.unit_values, task=task, name=name, regime="full", method=method, metric=METRIC)
+            for run in runs
+        ]
+        for method in METHODS
+    }
+    units = np.concatenate([of_run.units for of_run in found[MODEL]])
+    columns = {method: np.concatenate([of_run.values for of_run in of_runs]) for method, of_runs in found.items()}
+    columns = {method: values for method, values in columns.items() if len(values)}
+    columns |= {f"{MODEL} - {method}": columns[MODEL] - values for method, values in columns.items() if method != MODEL}
+    return pool(units, columns)
 
 
 def summarize(runs: list[Evaluation], task: str, name: str) -> dict[str, Any]:
     """One row of the result."""
     of_seeds = [by_method(run.records, task, name, regime="full", metric=METRIC) for run in runs]
     values = {m: [found[m].value for found in of_seeds if m in found] for m in METHODS}
-    pooled = pool(runs, task, name)
+    pooled = pool_seeds(runs, task, name)
     baselines = [m for m in pooled if m in METHODS and m != MODEL]
     return {
         "task": task,
@@ -82,9 +70,9 @@ def summarize(runs: list[Evaluation], task: str, name: str) -> dict[str, Any]:
         "seeds_with_intervals_apart": sum(
             f[MODEL].low > max(r.high for m, r in f.items() if m != MODEL) for f in of_seeds if len(f) > 1
         ),
-        "pooled": pooled,
-        "above": [m for m in baselines if pooled[f"{MODEL} - {m}"]["low"] > 0],
-        "apart_from": [m for m in baselines if pooled[MODEL]["low"] > pooled[m]["high"]],
+        "pooled": {method: asdict(of_method) for method, of_method in pooled.items()},
+        "above": [m for m in baselines if pooled[f"{MODEL} - {m}"].low > 0],
+        "apart_from": [m for m in baselines if pooled[MODEL].low > pooled[m].high],
     }
 
 

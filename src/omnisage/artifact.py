@@ -29,6 +29,10 @@ class Plan:
     inputs: dict[str, str]  # name of the input -> sha256 of its manifest, or of the file
     format_version: int = FORMAT_VERSION
 
+    def sha256(self) -> str:
+        """A name for it: equal plans, and only these, have the same."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
 
 @dataclass(frozen=True)
 class Manifest:

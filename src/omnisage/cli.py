@@ -1,4 +1,4 @@
-"""The `omnisage` command: `run`, `status`, every stage by its name, `schema`, `fetch` and `convert`.
+"""The `omnisage` command: `run`, `status`, `ablate`, every stage by its name, `schema`, `fetch` and `convert`.
 
 Nothing heavy is imported here: stages and data set readers load when they run, so help answers at once.
 """
@@ -18,6 +18,7 @@ from omnisage.errors import OmnisageError
 from omnisage.launch import read_launch
 from omnisage.pipeline import STAGES, Job, Stage
 from omnisage.runner import inspect, run_one, run_stale
+from omnisage.study.command import ablate
 from omnisage.terminal import print_error, print_outcomes, print_results, print_states, print_states_json
 
 app = App(
@@ -156,6 +157,8 @@ def schema() -> None:
 
     print(json.dumps(json_schema(), indent=1))
 
+
+app.command(ablate, group=_PIPELINE)
 
 _fetch = App(name="fetch", help="Fetch the data of a demo.", group=_DATA)
 app.command(_fetch)

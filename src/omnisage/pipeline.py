@@ -9,8 +9,8 @@ command, a package `omnisage.<stage>` and a page section of `docs/stages.md`. `r
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,10 +28,11 @@ class Job:
     config: Config
     base: Path  # the folder that table paths of the config are relative to
     workspace: Path
+    folders: Mapping[str, str] = field(default_factory=dict[str, str])  # of stages whose folder has another name
 
     def folder(self, stage: str) -> Path:
         """Where a stage's artifact is."""
-        return self.workspace / stage
+        return self.workspace / self.folders.get(stage, stage)
 
     @property
     def num_threads(self) -> int:

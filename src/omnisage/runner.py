@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from omnisage.pipeline import STAGES, Job, Stage
 from omnisage.staleness import why_stale
 
 # Fields that change speed or memory, never a result: changing them makes nothing stale.
-_WITHOUT_EFFECT: Any = {"memory_limit": True, "training": {"checkpoint_every"}}
+WITHOUT_EFFECT: Any = {"memory_limit": True, "training": {"checkpoint_every"}}
+_NAME_DIGITS = 16  # of a plan's hash, in the name of a shared folder
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def inspect(job: Job, stages: tuple[Stage, ...] = STAGES) -> list[State]:
     for stage in stages:
         waiting_for = next((name for name in stage.inputs if states[name].reason), None)
         if waiting_for is None:
-            reason = why_stale(job.folder(stage.name), _make_plan(job, stage))
+            reason = why_stale(job.folder(stage.name), make_plan(job, stage))
         else:
             reason = f"waits for {waiting_for}"
         states[stage.name] = State(stage.name, reason, _counts(job, stage.name))
@@ -64,9 +65,9 @@ def run_stale(job: Job, *, force: bool = False, stages: tuple[Stage, ...] = STAG
     Raises:
         OmnisageError: a stage refused its input (earlier artifacts stay), or the workspace is in use.
     """
-    with _exclusive(job.workspace):
+    with exclusive(job.workspace):
         return [
-            _run_if_stale(job, stage, place=f"[{i}/{len(stages)}] ", force=force)
+            _run_if_stale(job, stage, make_plan(job, stage), place=f"[{i}/{len(stages)}] ", force=force)
             for i, stage in enumerate(stages, start=1)
         ]
 
@@ -79,7 +80,7 @@ def run_one(job: Job, name: str, *, force: bool = False, stages: tuple[Stage, ..
     """
     stage = next(stage for stage in stages if stage.name == name)
     # Of the processes of a training on many devices the first one keeps others out.
-    with _exclusive(job.workspace) if read_launch().is_first else nullcontext():
+    with exclusive(job.workspace) if read_launch().is_first else nullcontext():
         needed = _ancestors(stage, stages)
         for state in inspect(job, tuple(other for other in stages if other.name in needed)):
             if state.reason is not None:
@@ -87,7 +88,25 @@ def run_one(job: Job, name: str, *, force: bool = False, stages: tuple[Stage, ..
                     f"'{name}' needs the artifact of '{state.stage}', which is missing or stale ({state.reason}); "
                     f"run `omnisage {state.stage}` with the same config first, or `omnisage run` for everything"
                 )
-        return _run_if_stale(job, stage, place="", force=force)
+        return _run_if_stale(job, stage, make_plan(job, stage), place="", force=force)
+
+
+def run_shared(job: Job, *, stages: tuple[Stage, ...] = STAGES) -> tuple[Job, list[Outcome]]:
+    """Run stages in a workspace that many configs share: every artifact lies in a folder that is named by its plan.
+
+    So what two configs have in common is computed once, and nothing there ever goes stale. The caller keeps other
+    processes out (`exclusive`).
+
+    Returns:
+        The job with the folders of these stages, and what happened to each.
+    """
+    outcomes: list[Outcome] = []
+    for stage in stages:
+        plan = make_plan(job, stage)
+        name = f"{stage.name}-{plan.sha256()[:_NAME_DIGITS]}"
+        job = replace(job, folders={**job.folders, stage.name: name})
+        outcomes.append(_run_if_stale(job, stage, plan, place="", force=False))
+    return job, outcomes
 
 
 def _ancestors(stage: Stage, stages: tuple[Stage, ...]) -> set[str]:
@@ -99,8 +118,7 @@ def _ancestors(stage: Stage, stages: tuple[Stage, ...]) -> set[str]:
     return needed
 
 
-def _run_if_stale(job: Job, stage: Stage, place: str, *, force: bool) -> Outcome:
-    plan = _make_plan(job, stage)
+def _run_if_stale(job: Job, stage: Stage, plan: Plan, place: str, *, force: bool) -> Outcome:
     folder = job.folder(stage.name)
     reason = "forced" if force else why_stale(folder, plan)
     if reason is None:
@@ -120,12 +138,12 @@ def _run_if_stale(job: Job, stage: Stage, place: str, *, force: bool) -> Outcome
     return Outcome(stage.name, time.perf_counter() - started, manifest.counts)
 
 
-def _make_plan(job: Job, stage: Stage) -> Plan:
+def make_plan(job: Job, stage: Stage) -> Plan:
     """The plan of a stage whose inputs are up to date."""
     inputs = {name: manifest_sha256(job.folder(name)) for name in stage.inputs}
     if stage.own_inputs is not None:
         inputs |= stage.own_inputs(job)
-    config = stage.config(job.config).model_dump(mode="json", exclude=_WITHOUT_EFFECT)
+    config = stage.config(job.config).model_dump(mode="json", exclude=WITHOUT_EFFECT)
     return Plan(stage.name, config, job.config.seed, inputs)
 
 
@@ -137,7 +155,7 @@ def _counts(job: Job, stage: str) -> dict[str, Any] | None:
 
 
 @contextmanager
-def _exclusive(workspace: Path) -> Generator[None]:
+def exclusive(workspace: Path) -> Generator[None]:
     """Keep a second process out of the workspace; the operating system lifts the lock when we end, however."""
     try:
         workspace.mkdir(parents=True, exist_ok=True)

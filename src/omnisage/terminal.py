@@ -1,15 +1,20 @@
 """What the commands print: tables of stages and of results, and errors."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from omnisage.runner import Outcome, State
+
+if TYPE_CHECKING:  # help need not wait for what studies import
+    from omnisage.study.compare import Line
 
 _LOG_COLUMNS = 140
 
@@ -63,6 +68,21 @@ def print_results(headers: list[str], rows: list[list[str]], report: Path) -> No
     console.print()
     console.print(table)
     console.print(f"\nreport: {escape(str(report))}", soft_wrap=True)
+
+
+def print_study(titles: dict[str, str], lines: dict[str, list[Line]], out: Path) -> None:
+    """Each row of a study with its difference from the reference, a column per measure, and where the pages are."""
+    table = Table("row", *map(escape, titles.values()), box=None, header_style="bold", pad_edge=False)
+    cells: dict[str, dict[str, str]] = {}
+    for measure, of_measure in lines.items():
+        for line in of_measure:
+            found = "" if line.effect is None else f"  {line.effect.relative:+.1%} {line.effect.verdict}"
+            cells.setdefault(line.title, {})[measure] = f"{line.mean:.4f}{found}"
+    for title, of_row in cells.items():
+        table.add_row(escape(title), *(of_row.get(measure, "-") for measure in titles))
+    console = _console()
+    console.print(table)
+    console.print(f"\n{escape(str(out / 'index.md'))}", soft_wrap=True)
 
 
 def headline(stage: str, counts: dict[str, Any]) -> str:

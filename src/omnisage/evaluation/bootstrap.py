@@ -13,7 +13,12 @@ _DRAWS_AT_A_TIME = 1 << 22  # unit draws held in memory
 
 
 def intervals(
-    values: NDArray[np.float64], *, num_samples: int, seed: int, purpose: str
+    values: NDArray[np.float64],
+    *,
+    num_samples: int,
+    seed: int,
+    purpose: str,
+    counts: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """95% percentile bootstrap intervals of the means of columns.
 
@@ -22,11 +27,13 @@ def intervals(
         num_samples: bootstrap samples.
         seed: the run's seed.
         purpose: what the draws are for; equal purposes draw the same units.
+        counts: [units] float64, of how many values a unit's are the sum, where units have several; none: one each.
 
     Returns:
         Lower and upper ends, [columns] float64 each.
     """
     num_units = len(values)
+    counts = np.ones(num_units) if counts is None else counts
     draws = generator(seed, "bootstrap", purpose)
     means = np.empty((num_samples, values.shape[1]))
     step = max(1, _DRAWS_AT_A_TIME // num_units)
@@ -35,6 +42,6 @@ def intervals(
         units = draws.integers(0, num_units, (num_rows, num_units))
         flat = (units + num_units * np.arange(num_rows)[:, None]).ravel()
         times_drawn = np.bincount(flat, minlength=num_rows * num_units).reshape(num_rows, num_units)
-        means[begin : begin + num_rows] = times_drawn @ values / num_units
+        means[begin : begin + num_rows] = times_drawn @ values / (times_drawn @ counts)[:, None]
     low, high = np.percentile(means, [2.5, 97.5], axis=0)
     return low, high

@@ -47,7 +47,9 @@ class NeighborsConfig(ConfigModel):
     ] = 0
     default_take: Annotated[int, Field(gt=0, le=4096)] = 10
     range_size: Annotated[int, Field(gt=0, description="entities per resumable range")] = 65536
-    subsets: dict[Name, Annotated[list[Subset], Field(min_length=1)]] = {}
+    subsets: Annotated[
+        dict[Name, list[Subset]], Field(description="by entity type; an empty list: its entities have no neighbors")
+    ] = {}
 
     @model_validator(mode="after")
     def _exactness_refines_the_completion(self) -> "NeighborsConfig":

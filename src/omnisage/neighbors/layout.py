@@ -10,6 +10,8 @@ from omnisage.schema import unknown_name
 def choose_subsets(config: NeighborsConfig, graph: Graph) -> dict[str, list[Subset]]:
     """The subsets of every entity type of the graph: the config's, or one over all relations it can reach.
 
+    An empty list, also of the config, leaves entities without neighbors.
+
     Raises:
         OmnisageError: a type or relation that does not exist, relations that do not touch the type, or quotas for a
             type that they do not reach. The message has the path of the field.
@@ -21,7 +23,9 @@ def choose_subsets(config: NeighborsConfig, graph: Graph) -> dict[str, list[Subs
         for number, subset in enumerate(subsets):
             _check(subset, entity_type, graph, where=f"neighbors.subsets.{entity_type}[{number}]")
     return {
-        entity_type: config.subsets.get(entity_type) or _default_subsets(entity_type, graph, config.default_take)
+        entity_type: config.subsets[entity_type]
+        if entity_type in config.subsets
+        else _default_subsets(entity_type, graph, config.default_take)
         for entity_type in graph.num_entities
     }
 

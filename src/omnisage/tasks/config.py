@@ -1,11 +1,13 @@
 """Config of the three tasks (OmniSage §3.3)."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from omnisage.neighbors.config import Ranks
 from omnisage.schema import ConfigModel
+
+LogQ = Literal["both", "positives", "none"]
 
 
 class HardNegativesConfig(ConfigModel):
@@ -65,3 +67,10 @@ class TasksConfig(ConfigModel):
     entity_feature: EntityFeatureConfig = EntityFeatureConfig()
     user_entity: UserEntityConfig = UserEntityConfig()
     num_random_negatives: Annotated[int, Field(ge=0, description="random entities of the positive's type")] = 1024
+    log_q: Annotated[
+        LogQ,
+        Field(
+            description="by how often a candidate is drawn its logit is corrected: as a positive or at random; "
+            "only as a positive; or not at all, which is as if only random draws counted, since these are uniform"
+        ),
+    ] = "both"

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from omnisage._native import sketch_estimate, sketch_update, softmax_loss
 from omnisage.batches.batch import Candidates, Seen
+from omnisage.tasks.config import LogQ
 
 _SKETCH_DEPTH, _MAX_SKETCH_WIDTH = 4, 1 << 22
 _MAX_LOG_SCALE = math.log(100.0)
@@ -196,8 +197,8 @@ def _leave_out(logits_RC: Tensor, seen: Seen, first_row: int, first_column: int)
 class PositiveStream:
     """How often each entity has been a positive so far, in a count-min sketch per entity type (OmniSage §3.3)."""
 
-    def __init__(self, num_entities: dict[str, int], seed: int):
-        self.seed = seed
+    def __init__(self, num_entities: dict[str, int], seed: int, correction: LogQ = "both"):
+        self.seed, self.correction = seed, correction
         self.tables = {
             t: np.zeros((_SKETCH_DEPTH, min(4 * n + 16, _MAX_SKETCH_WIDTH)), np.uint64) for t, n in num_entities.items()
         }
@@ -215,9 +216,15 @@ class PositiveStream:
 
         An entity is a candidate if it is among the random ones or a positive of the step:
         Q(v) = 1 - (1 - random share) * (1 - share of the stream)^num_positives. Where all entities
-        are candidates Q is 1 and the softmax is exact.
+        are candidates Q is 1 and the softmax is exact. With the correction for `positives` alone the random share
+        counts as 0, and what the stream has never had as had once.
         """
+        if self.correction == "none":
+            return np.zeros(len(drawn.ids), np.float32)
         counts = sketch_estimate(self.tables[entity_type], drawn.ids.astype(np.uint64), seed=self.seed)
+        random_share = drawn.random_share
+        if self.correction == "positives":
+            counts, random_share = np.maximum(counts, 1), 0.0
         shares = np.minimum(counts / max(self.totals[entity_type], 1), 1.0)
-        absent = (1.0 - drawn.random_share) * (1.0 - shares) ** drawn.num_positives
+        absent = (1.0 - random_share) * (1.0 - shares) ** drawn.num_positives
         return np.log(np.maximum(1.0 - absent, 1e-12)).astype(np.float32)

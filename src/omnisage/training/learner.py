@@ -85,7 +85,8 @@ def build_learner(
         lr=config.training.learning_rate,
         fused=True,  # one pass over weights and moments, a quarter of the time of the default on a CPU
     )
-    return Learner(model, tasks, task_modules, PositiveStream(num_entities, seed), optimizer, device)
+    stream = PositiveStream(num_entities, seed, config.tasks.log_q)
+    return Learner(model, tasks, task_modules, stream, optimizer, device)
 
 
 def _build_tasks(

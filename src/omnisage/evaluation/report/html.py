@@ -4,7 +4,12 @@ import html
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from plotly.offline import get_plotlyjs
+
+_HERE = Path(__file__).parent
 
 PALETTE = ("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#76b7b2", "#d4a017", "#ff9da7", "#9c755f", "#8e8e9e")
 """Colors that keep apart on a light and on a dark page (Tableau's ten, its yellow darkened)."""
@@ -79,3 +84,37 @@ def title(text: str) -> dict[str, Any]:
 def grid(bodies: Sequence[str]) -> str:
     """Pieces side by side where there is room."""
     return f'<div class="grid">{"".join(bodies)}</div>'
+
+
+def html_page(sections: Sequence[Section], *, title: str, lead: str, foot: str) -> str:
+    """A whole page that needs no network.
+
+    Args:
+        sections: in order; the navigation leads to them.
+        title: text of its head.
+        lead: text below the title.
+        foot: text at the end.
+    """
+    links = "".join(f'<a href="#{section.anchor}">{section.title}</a>' for section in sections)
+    bodies = "\n".join(f'<section id="{s.anchor}"><h2>{s.title}</h2>{s.body}</section>' for s in sections)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title>
+<style>{(_HERE / "page.css").read_text(encoding="utf-8")}</style>
+<script>{get_plotlyjs()}</script>
+</head>
+<body>
+<header><h1>{escape(title)}</h1>
+<p>{escape(lead)}</p></header>
+<nav><div>{links}</div></nav>
+<main>
+{bodies}
+</main>
+<footer>{escape(foot)}</footer>
+<script>{(_HERE / "page.js").read_text(encoding="utf-8")}</script>
+</body>
+</html>
+"""

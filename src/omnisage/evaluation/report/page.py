@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-from plotly.offline import get_plotlyjs
-
 from omnisage.baselines.links import training_links
 from omnisage.evaluation.report.beyond_section import beyond_section
 from omnisage.evaluation.report.data_section import data_section
 from omnisage.evaluation.report.degree_section import degree_section
 from omnisage.evaluation.report.downstream_section import downstream_section
-from omnisage.evaluation.report.html import Section
+from omnisage.evaluation.report.html import Section, html_page
 from omnisage.evaluation.report.names import Names
 from omnisage.evaluation.report.neighbors_section import neighbors_section
 from omnisage.evaluation.report.projection_section import projection_section
@@ -19,8 +17,6 @@ from omnisage.evaluation.report.slices_section import slices_section
 from omnisage.evaluation.report.training_section import training_section
 from omnisage.evaluation.report.users_section import users_section
 from omnisage.progress import track
-
-_HERE = Path(__file__).parent
 
 
 def write_report(results: RunResults, path: Path) -> None:
@@ -49,30 +45,10 @@ def write_report(results: RunResults, path: Path) -> None:
         for make in makers:
             sections.append(make())
             advance(1)
-    path.write_text(_page(sections), encoding="utf-8")
-
-
-def _page(sections: list[Section]) -> str:
-    links = "".join(f'<a href="#{section.anchor}">{section.title}</a>' for section in sections)
-    bodies = "\n".join(f'<section id="{s.anchor}"><h2>{s.title}</h2>{s.body}</section>' for s in sections)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>omnisage report</title>
-<style>{(_HERE / "page.css").read_text(encoding="utf-8")}</style>
-<script>{get_plotlyjs()}</script>
-</head>
-<body>
-<header><h1>omnisage report</h1>
-<p>One embedding per entity and user, measured on what training never saw.</p></header>
-<nav><div>{links}</div></nav>
-<main>
-{bodies}
-</main>
-<footer>Every result on this page is in metrics.json beside it.</footer>
-<script>{(_HERE / "page.js").read_text(encoding="utf-8")}</script>
-</body>
-</html>
-"""
+    page = html_page(
+        sections,
+        title="omnisage report",
+        lead="One embedding per entity and user, measured on what training never saw.",
+        foot="Every result on this page is in metrics.json beside it.",
+    )
+    path.write_text(page, encoding="utf-8")

@@ -1,0 +1,133 @@
+"""Runs what a study has not finished yet, one row and seed after the other.
+
+All rows share a workspace in which an artifact is named by its plan (`runner.run_shared`): what a row does not change
+is computed once per seed, for all studies of one base config. A run that stops goes on where it stopped.
+"""
+
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from omnisage.artifact import read_manifest
+from omnisage.embeddings.artifact import open_embeddings
+from omnisage.evaluation.evaluate import Evaluation, evaluate
+from omnisage.evaluation.pooling import UnitValues, select_values
+from omnisage.evaluation.retrieval import MODEL
+from omnisage.pipeline import STAGES, Job
+from omnisage.runner import exclusive, make_plan, run_shared
+from omnisage.study.config import StudyConfig
+from omnisage.study.pace import steps_within, with_steps
+from omnisage.study.provenance import describe_commit, describe_machine
+from omnisage.study.record import Provenance, RunRecord, read_record, write_record
+from omnisage.study.runs import Run, Study
+from omnisage.tables.artifact import open_tables
+
+_BEFORE_TRAINING = STAGES[:3]
+_STAGES = STAGES[:5]  # index and report are not needed to measure
+
+
+def run_study(study: Study, runs: list[Run], out: Path, workspace: Path) -> int:
+    """Run those that have no record, or one of another config or other tables.
+
+    Args:
+        study: the study.
+        runs: those of its runs to see to.
+        out: folder of the results.
+        workspace: folder of the artifacts; may be shared with other studies of the same base config, one at a time.
+
+    Returns:
+        How many have been run.
+
+    Raises:
+        OmnisageError: a stage refused its input; what was finished before is kept.
+    """
+    with exclusive(workspace):
+        jobs = [(run, Job(run.config, study.base.absolute().parent, workspace)) for run in runs]
+        missing = [(run, job) for run, job in jobs if not is_finished(run, out, _hash_tables(job))]
+        if len(missing) < len(runs):
+            _say(f"{study.config.name}: {len(runs) - len(missing)} of {len(runs)} runs are finished")
+        started = time.perf_counter()
+        for done, (run, job) in enumerate(missing):
+            took_s = time.perf_counter() - started
+            left = f", about {took_s / done * (len(missing) - done) / 60:,.0f} min left" if done else ""
+            _say(f"[{done + 1}/{len(missing)}] {study.config.name}: {run.row.name}, seed {run.seed}{left}")
+            write_record(_run(study.config, run, job), out, run.name)
+    return len(missing)
+
+
+def is_finished(run: Run, out: Path, tables: str | None = None) -> bool:
+    """Whether there is a record of this very run.
+
+    Args:
+        tables: sha256 of the plan of its tables, if that is to be compared, too.
+    """
+    record = read_record(out, run.name)
+    return record is not None and record.key == run.key and tables in (None, record.tables)
+
+
+def _run(study: StudyConfig, run: Run, job: Job) -> RunRecord:
+    seconds: dict[str, float] = {}
+    if study.budget.minutes is not None:
+        job, outcomes = run_shared(job, stages=_BEFORE_TRAINING)
+        seconds = {outcome.stage: outcome.seconds for outcome in outcomes if outcome.seconds is not None}
+        job = replace(job, config=with_steps(job.config, steps_within(study.budget.minutes, job)))
+    job, outcomes = run_shared(job, stages=_STAGES)
+    seconds |= {outcome.stage: outcome.seconds for outcome in outcomes if outcome.seconds is not None}
+    started = time.perf_counter()
+    evaluation = evaluate(
+        open_tables(job.folder("tables")),
+        open_embeddings(job.folder("embeddings")),
+        study.part,
+        config=job.config.evaluation,
+        seed=run.seed,
+    )
+    seconds["evaluation"] = time.perf_counter() - started
+    trained = read_manifest(job.folder("training"), "training").counts
+    return RunRecord(
+        row=run.row.name,
+        seed=run.seed,
+        key=run.key,
+        tables=_hash_tables(job),
+        part=study.part,
+        changes=run.changes,
+        num_steps=trained["steps"],
+        num_parameters=trained["parameters"],
+        validation_score=trained["validation_score"],
+        means=_means(evaluation),
+        values=_values(evaluation, study),
+        provenance=Provenance(
+            commit=describe_commit(),
+            machine=describe_machine(),
+            finished=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+            seconds={stage: round(of_stage, 1) for stage, of_stage in seconds.items()},
+        ),
+    )
+
+
+def _hash_tables(job: Job) -> str:
+    return make_plan(job, STAGES[0]).sha256()
+
+
+def _means(evaluation: Evaluation) -> dict[str, dict[str, float]]:
+    """Every row of the evaluation in one metric, as an overview beside the study's own measures."""
+    means: dict[str, dict[str, float]] = {}
+    for record in evaluation.records:
+        if record.regime == "full" and record.metric == evaluation.records[0].metric:
+            means.setdefault(f"{record.task} {record.name}", {})[record.method] = round(record.value, 6)
+    return means
+
+
+def _values(evaluation: Evaluation, study: StudyConfig) -> dict[str, dict[str, UnitValues]]:
+    found: dict[str, dict[str, UnitValues]] = {}
+    for name, measure in study.measures.items():
+        wanted = measure.model_dump(exclude={"label"})
+        of_methods = {m: select_values(evaluation.unit_values, **wanted, method=m) for m in (MODEL, *study.baselines)}
+        # A task that a row switched off, or a baseline that does not apply, has no values.
+        found[name] = {method: of_method for method, of_method in of_methods.items() if len(of_method.values)}
+    return found
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
