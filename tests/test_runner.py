@@ -13,7 +13,7 @@ from omnisage.artifact import Manifest, Plan, begin, commit, file_sha256, partia
 from omnisage.config import Config
 from omnisage.errors import OmnisageError
 from omnisage.pipeline import STAGES, Job, Stage
-from omnisage.runner import inspect, run_one, run_stale
+from omnisage.runner import inspect, run_one, run_shared, run_stale
 
 VALUES: dict[str, Any] = {
     "name": "fake",
@@ -218,3 +218,19 @@ def test_a_bug_in_a_stage_keeps_its_traceback_and_names_the_stage(pipeline: Fake
 def test_stages_read_earlier_stages_only() -> None:
     for i, stage in enumerate(STAGES):
         assert set(stage.inputs) <= {earlier.name for earlier in STAGES[:i]}
+
+
+def test_configs_that_share_a_workspace_run_only_what_they_have_not_in_common(pipeline: FakePipeline) -> None:
+    def called(**changes: Any) -> list[str]:
+        pipeline.calls.clear()
+        job, outcomes = run_shared(pipeline.job(**changes), stages=pipeline.stages)
+        for outcome in outcomes:
+            assert read_manifest(job.folder(outcome.stage), outcome.stage).counts == {"size": 1}
+        return list(pipeline.calls)
+
+    assert called() == ["tables", "graph", "training"]
+    assert called() == []
+    assert called(training={"num_steps": 7}) == ["training"]
+    assert called(graph={"prune": None}) == ["graph", "training"]
+    assert called() == called(training={"num_steps": 7}) == []  # none has replaced another
+    assert called(graph={"prune": None}, training={"num_steps": 7}) == ["training"]

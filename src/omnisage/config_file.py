@@ -27,6 +27,7 @@ _MAX_SHOWN = 60  # characters of a value that an error repeats
 _PATTERNS = {
     r"^[A-Za-z][A-Za-z0-9_]*$": "a name: letters, digits and '_', beginning with a letter",
     r"^\d+ ?(MB|GB|TB)$": "a size such as 500MB or 2GB",
+    r"^[a-z0-9][a-z0-9._-]*$": "a name of a row: small letters, digits, '.', '_', '-'",
 }
 _TYPES = {
     "string_type": "text; put a number, a date or true in quotes to use it as text",

@@ -84,6 +84,14 @@ def test_exactness_without_completion_is_refused() -> None:
         NeighborsStageConfig(exact_degree=8)
 
 
+def test_a_type_with_an_empty_list_of_subsets_has_no_neighbors(graph: Path, tmp_path: Path) -> None:
+    counts = run(tmp_path / "neighbors", graph, subsets=SUBSETS | {"user": [], "item": []})
+    neighbors = open_neighbors(tmp_path / "neighbors")
+    assert neighbors["item"].ids.shape == (NUM_ENTITIES["item"], 0)
+    assert counts["item"] == {"blocks": [], "mass": 0}
+    assert neighbors["collection"].ids.shape[1] > 0
+
+
 def test_types_without_subsets_take_the_default_of_every_type_they_reach(graph: Path, tmp_path: Path) -> None:
     counts = run(tmp_path / "neighbors", graph, default_take=3, subsets=SUBSETS)
     neighbors = open_neighbors(tmp_path / "neighbors")

@@ -196,6 +196,21 @@ def test_q_is_one_and_the_softmax_exact_where_all_entities_are_candidates() -> N
     assert np.array_equal(stream.log_q("item", everything), np.zeros(5, np.float32))
 
 
+def test_the_correction_may_leave_out_random_draws_or_be_none() -> None:
+    positives, ids = np.array([0, 0, 0, 1], np.uint32), np.arange(5, dtype=np.uint32)
+    of_step = drawn(ids, positives, random_share=0.6)
+    found: dict[str, np.ndarray] = {}
+    for correction in ("both", "positives", "none"):
+        stream = PositiveStream({"item": 5}, seed=0, correction=correction)
+        stream.update({"item": of_step})
+        found[correction] = np.exp(stream.log_q("item", of_step))
+    shares = np.array([0.75, 0.25, 0, 0, 0])
+    np.testing.assert_allclose(found["both"], 1 - 0.4 * (1 - shares) ** 4, rtol=1e-5)
+    shares[2:] = 0.25  # as if had once
+    np.testing.assert_allclose(found["positives"], 1 - (1 - shares) ** 4, rtol=1e-5)
+    np.testing.assert_array_equal(found["none"], 1)
+
+
 def test_an_entity_that_was_never_a_positive_has_a_finite_q() -> None:
     stream = PositiveStream({"item": 1000}, seed=0)
     ids = np.array([1, 2], np.uint32)

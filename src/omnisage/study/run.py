@@ -43,9 +43,10 @@ def run_study(study: Study, runs: list[Run], out: Path, workspace: Path) -> int:
     Raises:
         OmnisageError: a stage refused its input; what was finished before is kept.
     """
+    place = describe_commit(), describe_machine()  # now: files may change while it runs
     with exclusive(workspace):
         jobs = [(run, Job(run.config, study.base.absolute().parent, workspace)) for run in runs]
-        missing = [(run, job) for run, job in jobs if not is_finished(run, out, _hash_tables(job))]
+        missing = [(run, job) for run, job in jobs if not is_finished(run, out, hash_tables(job))]
         if len(missing) < len(runs):
             _say(f"{study.config.name}: {len(runs) - len(missing)} of {len(runs)} runs are finished")
         started = time.perf_counter()
@@ -53,7 +54,7 @@ def run_study(study: Study, runs: list[Run], out: Path, workspace: Path) -> int:
             took_s = time.perf_counter() - started
             left = f", about {took_s / done * (len(missing) - done) / 60:,.0f} min left" if done else ""
             _say(f"[{done + 1}/{len(missing)}] {study.config.name}: {run.row.name}, seed {run.seed}{left}")
-            write_record(_run(study.config, run, job), out, run.name)
+            write_record(_run(study.config, run, job, place), out, run.name)
     return len(missing)
 
 
@@ -67,7 +68,12 @@ def is_finished(run: Run, out: Path, tables: str | None = None) -> bool:
     return record is not None and record.key == run.key and tables in (None, record.tables)
 
 
-def _run(study: StudyConfig, run: Run, job: Job) -> RunRecord:
+def hash_tables(job: Job) -> str:
+    """The sha256 of the plan of its tables, with the hashes of the user's files."""
+    return make_plan(job, STAGES[0]).sha256()
+
+
+def _run(study: StudyConfig, run: Run, job: Job, place: tuple[str, str]) -> RunRecord:
     seconds: dict[str, float] = {}
     if study.budget.minutes is not None:
         job, outcomes = run_shared(job, stages=_BEFORE_TRAINING)
@@ -89,7 +95,7 @@ def _run(study: StudyConfig, run: Run, job: Job) -> RunRecord:
         row=run.row.name,
         seed=run.seed,
         key=run.key,
-        tables=_hash_tables(job),
+        tables=hash_tables(job),
         part=study.part,
         changes=run.changes,
         num_steps=trained["steps"],
@@ -98,16 +104,12 @@ def _run(study: StudyConfig, run: Run, job: Job) -> RunRecord:
         means=_means(evaluation),
         values=_values(evaluation, study),
         provenance=Provenance(
-            commit=describe_commit(),
-            machine=describe_machine(),
+            commit=place[0],
+            machine=place[1],
             finished=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
             seconds={stage: round(of_stage, 1) for stage, of_stage in seconds.items()},
         ),
     )
-
-
-def _hash_tables(job: Job) -> str:
-    return make_plan(job, STAGES[0]).sha256()
 
 
 def _means(evaluation: Evaluation) -> dict[str, dict[str, float]]:

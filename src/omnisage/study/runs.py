@@ -19,7 +19,7 @@ class Run:
 
     row: Row
     seed: int
-    changes: dict[str, Any]  # fields of the base config that it replaces
+    changes: dict[str, Any]  # fields of the base config that it replaces, beside the seed
     config: Config
     key: str  # sha256 of all that its result depends on beside the tables; another key makes a record stale
 
@@ -73,20 +73,29 @@ def open_study(path: Path) -> Study:
         OmnisageError: a mistake in the study file, in the base config, or in what a row makes of it.
     """
     study = load_study(path)
-    return Study(path, study, [_make_run(path, study, row, seed) for seed in study.seeds for row in study.rows])
+    rows = [(row, _row_config(path, study, row)) for row in study.rows]
+    return Study(path, study, [_make_run(study, row, config, seed) for seed in study.seeds for row, config in rows])
 
 
-def _make_run(path: Path, study: StudyConfig, row: Row, seed: int) -> Run:
-    steps = {} if study.budget.steps is None else {"training.num_steps": study.budget.steps}
-    changes = {**study.set, **row.set, **steps, "seed": seed}
+def _row_config(path: Path, study: StudyConfig, row: Row) -> Config:
     # JSON is YAML, so a value that was read from the study file means the same after `--set`.
-    overrides = [f"{field}={json.dumps(value, default=str)}" for field, value in changes.items()]
+    overrides = [f"{field}={json.dumps(value, default=str)}" for field, value in _changes(study, row).items()]
     try:
         config = load_config(path.parent / study.base, overrides)
     except OmnisageError as error:
         raise OmnisageError(f"{path}, row '{row.name}': {error}") from error
     _check_metrics(path, study, row, config)
-    return Run(row, seed, changes, config, _key(study, config))
+    return config
+
+
+def _changes(study: StudyConfig, row: Row) -> dict[str, Any]:
+    steps = {} if study.budget.steps is None else {"training.num_steps": study.budget.steps}
+    return {**study.set, **row.set, **steps}
+
+
+def _make_run(study: StudyConfig, row: Row, config: Config, seed: int) -> Run:
+    config = config.model_copy(update={"seed": seed})
+    return Run(row, seed, _changes(study, row), config, _key(study, config))
 
 
 def _check_metrics(path: Path, study: StudyConfig, row: Row, config: Config) -> None:
