@@ -74,10 +74,10 @@ def print_study(titles: dict[str, str], lines: dict[str, list[Line]], out: Path)
     """Each row of a study with its difference from the reference, a column per measure, and where the pages are."""
     table = Table("row", *map(escape, titles.values()), box=None, header_style="bold", pad_edge=False)
     cells: dict[str, dict[str, str]] = {}
-    for measure, of_measure in lines.items():
-        for line in of_measure:
-            found = "" if line.effect is None else f"  {line.effect.relative:+.1%} {line.effect.verdict}"
-            cells.setdefault(line.title, {})[measure] = f"{line.mean:.4f}{found}"
+    every = [(measure, line) for measure, of_measure in lines.items() for line in of_measure]
+    for measure, line in sorted(every, key=lambda of: of[1].is_baseline):  # a row may be missing in the first measure
+        found = "" if line.effect is None else f"  {line.effect.relative:+.1%} {line.effect.verdict}"
+        cells.setdefault(line.title, {})[measure] = f"{line.mean:.4f}{found}"
     for title, of_row in cells.items():
         table.add_row(escape(title), *(of_row.get(measure, "-") for measure in titles))
     console = _console()

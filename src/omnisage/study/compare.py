@@ -5,7 +5,7 @@ is of all seeds pooled over users or query entities (`evaluation/pooling.py`). D
 rows were asked the same, with the seeds that both have finished.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ class Line:
     of_seeds: dict[int, float]  # seed -> mean over units
     pooled: Pooled
     effect: Effect | None  # none: the reference itself, or nothing to pair with
+    is_reference: bool = False
     is_baseline: bool = False
 
     @property
@@ -93,14 +94,15 @@ def _lines(study: StudyConfig, measure: str, records: list[RunRecord]) -> list[L
     for row in study.rows:
         if by_row[row.name]:
             effect = _effect(by_row[row.name], reference, row.expected(measure), study.same_within)
+            line = _line(row.name, row.title, by_row[row.name], effect)
             is_reference = row.name == study.reference
-            lines.append(_line(row.name, row.title, by_row[row.name], None if is_reference else effect))
+            lines.append(replace(line, effect=None, is_reference=True) if is_reference else line)
     shown = [r for r in records if r.row == (study.reference or study.rows[0].name)]
     for method in study.baselines:
         of_seeds = _of_method(shown, measure, method)
         if of_seeds:
             effect = _effect(of_seeds, reference, None, study.same_within)
-            lines.append(_line(method, METHODS[method], of_seeds, effect, is_baseline=True))
+            lines.append(replace(_line(method, METHODS[method], of_seeds, effect), is_baseline=True))
     return lines
 
 
@@ -108,10 +110,10 @@ def _of_method(records: list[RunRecord], measure: str, method: str) -> _OfSeeds:
     return {r.seed: r.values[measure][method] for r in records if method in r.values.get(measure, {})}
 
 
-def _line(name: str, title: str, of_seeds: _OfSeeds, effect: Effect | None, *, is_baseline: bool = False) -> Line:
+def _line(name: str, title: str, of_seeds: _OfSeeds, effect: Effect | None) -> Line:
     means = {seed: float(of_seed.values.mean()) for seed, of_seed in sorted(of_seeds.items())}
     units, values = _join(of_seeds, list(means))
-    return Line(name, title, means, pool(units, {"": values})[""], effect, is_baseline)
+    return Line(name, title, means, pool(units, {"": values})[""], effect)
 
 
 def _effect(row: _OfSeeds, reference: _OfSeeds, expected: str | None, same_within: float) -> Effect | None:

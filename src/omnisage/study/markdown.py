@@ -59,11 +59,12 @@ def measure_table(study: StudyConfig, measure: str, lines: list[Line]) -> list[l
     table = [headers]
     rows = {row.name: row for row in study.rows}
     for line in lines:
-        value = f"{line.mean:.4f} ± {line.spread:.4f} ({line.pooled.low:.4f} .. {line.pooled.high:.4f})"
+        spread = f" ± {line.spread:.4f}" if len(line.of_seeds) > 1 else ""
+        value = f"{line.mean:.4f}{spread} ({line.pooled.low:.4f} .. {line.pooled.high:.4f})"
         cells = [line.title, value, str(len(line.of_seeds))]
         expected = None if line.is_baseline else rows[line.name].expected(measure)
         if line.effect is None:
-            cells += ["reference" if line.name == study.reference else "-", "-", expected or "-", "-"]
+            cells += ["reference" if line.is_reference else "-", "-", expected or "-", "-"]
         else:
             difference = line.effect.difference
             cells.append(f"{difference.value:+.4f} ({difference.low:+.4f} .. {difference.high:+.4f})")

@@ -14,7 +14,8 @@ def render_svg(titles: dict[str, str], lines: dict[str, list[Line]]) -> str:
         titles: measure -> what stands above its panel.
         lines: of `compare`.
     """
-    names = list(dict.fromkeys(line.title for of_measure in lines.values() for line in of_measure))
+    every = [line for of_measure in lines.values() for line in of_measure]
+    names = list(dict.fromkeys(line.title for line in sorted(every, key=lambda line: line.is_baseline)))
     width, height = _LABELS + len(lines) * (_PANEL + _GAP), _TOP + _ROW * len(names) + 28
     body = [
         f'<text x="{_LABELS - 12}" y="{_middle(i) + 4:.0f}" text-anchor="end" fill="{_GREY}">{escape(name)}</text>'
@@ -43,7 +44,7 @@ def _panel(title: str, lines: list[Line], names: list[str], *, left: int, bottom
         parts.append(f'<text x="{x(value)}" y="{bottom + 16}" text-anchor="{anchor}" fill="{_GREY}">{value:.4f}</text>')
     for line in lines:
         y, color = _middle(names.index(line.title)), PALETTE[1] if line.is_baseline else PALETTE[0]
-        if line.effect is None:
+        if line.is_reference:
             at = x(line.pooled.value)
             parts.append(f'<path d="M{at} {_TOP - 12}V{bottom}" stroke="{_GREY}" stroke-dasharray="4 4"/>')
         parts.append(f'<path d="M{x(line.pooled.low)} {y}H{x(line.pooled.high)}" stroke="{color}" stroke-width="2"/>')
