@@ -15,7 +15,8 @@ ORDER = ["tables", "graph", "neighbors", "batches", "model", "tasks", "training"
 ORDER += ["baselines", "evaluation", "serve"]
 # `tables.leaks` audits the artifact for those who evaluate; `neighbors.newcomers` extends one for those who embed
 DOORS = ("artifact", "config", "leaks", "newcomers")
-COMMANDS = ("pipeline", "runner", "staleness", "terminal", "cli", "config")  # they know the stages, never the reverse
+# They know the stages, never the reverse.
+COMMANDS = ("pipeline", "runner", "staleness", "terminal", "cli", "config", "study")
 
 MAX_LINES, MAX_FUNCTION_LINES, MAX_ARGUMENTS = 400, 60, 7
 MAX_LOOP_LINES = 250  # the training loop, one function in sight
