@@ -1,4 +1,4 @@
-"""The `omnisage` command: `run`, `status`, every stage by its name, `schema`, `fetch` and `convert`.
+"""The `omnisage` command: `run`, `status`, stages and baselines by their names, `schema`, `fetch` and `convert`.
 
 Nothing heavy is imported here: stages and data set readers load when they run, so help answers at once.
 """
@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from omnisage import __version__
+from omnisage.baseline_stages import BASELINES, run_baseline
 from omnisage.errors import OmnisageError
 from omnisage.launch import read_launch
 from omnisage.pipeline import STAGES, Job, Stage
@@ -42,6 +43,9 @@ Each stage writes one folder of the workspace, `workspace/` beside the config fi
 
 # The keys of `omnisage.datasets.DATASETS`, repeated so that help need not load its readers.
 Dataset = Literal["movielens_100k", "movielens_latest_small", "movietweetings", "hetrec_lastfm", "s3rec", "citeulike_t"]
+
+# The names of `omnisage.baseline_stages.BASELINES`, repeated because help is made of them.
+BaselineName = Literal["content"]
 
 _PIPELINE = Group("Whole pipeline", sort_key=0)
 _STAGE = Group("One stage, in order", sort_key=1)
@@ -143,6 +147,26 @@ def _add_stage(stage: Stage, position: int) -> None:
 
 for _position, _stage in enumerate(STAGES):
     _add_stage(_stage, _position)
+
+
+def _add_baseline() -> None:
+    def baseline(name: BaselineName, place: Place, *, force: _Force = False) -> None:
+        print_outcomes(run_baseline(place.job(), name, force=force))
+
+    listed = "\n".join(f"- `{of.name}`: {of.summary}" for of in BASELINES)
+    text = (
+        "Train a baseline that the model is compared with, and write its vectors to `baselines/NAME/`.\n\n"
+        f"{listed}\n\n"
+        "All learn from the tables, graph and neighbors that the model learns from, with the budget of `training` "
+        "unless the section `baselines` of the config sets another. The next `omnisage run` or `omnisage evaluation` "
+        "measures it beside the model; one that has become stale is left out, with a message. What each is, its "
+        "source, and what differs: `docs/baselines.md`.\n\n"
+        "Example: `omnisage baseline content omnisage.yaml`, then `omnisage run omnisage.yaml`"
+    )
+    app.command(baseline, name="baseline", help=text, group=_PIPELINE)
+
+
+_add_baseline()
 
 
 @app.command(group=_DATA)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from omnisage.baselines.config import BaselinesConfig
 from omnisage.config_file import explain, read_config_file
 from omnisage.errors import OmnisageError
 from omnisage.evaluation.config import EvaluationConfig
@@ -42,6 +43,7 @@ class Config(ConfigModel):
     tasks: TasksConfig = TasksConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    baselines: BaselinesConfig = BaselinesConfig()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

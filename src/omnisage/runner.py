@@ -48,10 +48,10 @@ def inspect(job: Job, stages: tuple[Stage, ...] = STAGES) -> list[State]:
     for stage in stages:
         waiting_for = next((name for name in stage.inputs if states[name].reason), None)
         if waiting_for is None:
-            reason = why_stale(job.folder(stage.name), _make_plan(job, stage))
+            reason = why_stale(job.folder(stage.name), make_plan(job, stage))
         else:
             reason = f"waits for {waiting_for}"
-        states[stage.name] = State(stage.name, reason, _counts(job, stage.name))
+        states[stage.name] = State(stage.name, reason, _counts(job, stage))
     return list(states.values())
 
 
@@ -83,9 +83,10 @@ def run_one(job: Job, name: str, *, force: bool = False, stages: tuple[Stage, ..
         needed = _ancestors(stage, stages)
         for state in inspect(job, tuple(other for other in stages if other.name in needed)):
             if state.reason is not None:
+                command = next(other.command_line for other in stages if other.name == state.stage)
                 raise OmnisageError(
                     f"'{name}' needs the artifact of '{state.stage}', which is missing or stale ({state.reason}); "
-                    f"run `omnisage {state.stage}` with the same config first, or `omnisage run` for everything"
+                    f"run `{command}` with the same config first, or `omnisage run` for all seven stages"
                 )
         return _run_if_stale(job, stage, place="", force=force)
 
@@ -100,11 +101,11 @@ def _ancestors(stage: Stage, stages: tuple[Stage, ...]) -> set[str]:
 
 
 def _run_if_stale(job: Job, stage: Stage, place: str, *, force: bool) -> Outcome:
-    plan = _make_plan(job, stage)
+    plan = make_plan(job, stage)
     folder = job.folder(stage.name)
     reason = "forced" if force else why_stale(folder, plan)
     if reason is None:
-        return Outcome(stage.name, None, read_manifest(folder, stage.name).counts)
+        return Outcome(stage.name, None, read_manifest(folder, stage.artifact).counts)
     if read_launch().is_first:
         if force:
             discard_partial(folder)
@@ -120,18 +121,18 @@ def _run_if_stale(job: Job, stage: Stage, place: str, *, force: bool) -> Outcome
     return Outcome(stage.name, time.perf_counter() - started, manifest.counts)
 
 
-def _make_plan(job: Job, stage: Stage) -> Plan:
+def make_plan(job: Job, stage: Stage) -> Plan:
     """The plan of a stage whose inputs are up to date."""
     inputs = {name: manifest_sha256(job.folder(name)) for name in stage.inputs}
     if stage.own_inputs is not None:
         inputs |= stage.own_inputs(job)
     config = stage.config(job.config).model_dump(mode="json", exclude=_WITHOUT_EFFECT)
-    return Plan(stage.name, config, job.config.seed, inputs)
+    return Plan(stage.artifact, config, job.config.seed, inputs)
 
 
-def _counts(job: Job, stage: str) -> dict[str, Any] | None:
+def _counts(job: Job, stage: Stage) -> dict[str, Any] | None:
     try:
-        return read_manifest(job.folder(stage), stage).counts
+        return read_manifest(job.folder(stage.name), stage.artifact).counts
     except OmnisageError:  # absent or damaged: `why_stale` says which
         return None
 

@@ -35,6 +35,8 @@ class Anchors:
     neighbors_BK: Tensor  # int64, rows among the unique entities of all types, in `EntityBatch` order
     log_weights_BK: Tensor  # float32, scaled log(1 + weight)
     present_BK: Tensor  # bool
+    weights_BK: Tensor  # float32, proximity; 0 where absent
+    ids_B: Tensor  # int64, dense ids
 
 
 @dataclass(frozen=True)

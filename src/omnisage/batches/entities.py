@@ -94,6 +94,8 @@ def _build_anchors(
         neighbors_BK=torch.from_numpy(np.where(present_BK, rows_BK, 0)),
         log_weights_BK=torch.from_numpy(log_weights_BK.astype(np.float32)),
         present_BK=torch.from_numpy(present_BK),
+        weights_BK=torch.from_numpy(weights_BK),
+        ids_B=torch.from_numpy(ids_B.astype(np.int64)),
     )
 
 

@@ -9,19 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
 from omnisage.artifact import Manifest, Plan, begin, commit
 from omnisage.batches.batch import Bags, Histories, RawFeature, to_device
 from omnisage.batches.entities import EntitySource, build_entity_batch
+from omnisage.embeddings.artifact import write_array, write_parquet
 from omnisage.model.inference import Vectors, embed_entities, embed_users
 from omnisage.progress import track
 from omnisage.randomness import generator
 from omnisage.schema import NoConfig
-from omnisage.tables.artifact import CategoryArrays, FeatureArrays, SequencePart, Tables, open_tables
+from omnisage.tables.artifact import CategoryArrays, SequencePart, Tables, open_tables
 from omnisage.training.artifact import Trained, open_source, open_trained
 
 _MAX_FEATURE_QUERIES = 2000  # per entity type, in the evaluation of the entity-feature task
@@ -77,8 +76,8 @@ def _write_entities(partial: Path, entity_type: str, tables: Tables, source: Ent
                 device=trained.device,
                 advance=advance,
             )
-        _write_parquet(path.with_suffix(".parquet"), tables.ids(entity_type), vectors)
-        _write_array(path, vectors)
+        write_parquet(path.with_suffix(".parquet"), tables.ids(entity_type), vectors)
+        write_array(path, vectors)
     return np.load(path, mmap_mode="r")
 
 
@@ -104,14 +103,14 @@ def _write_users(partial: Path, name: str, tables: Tables, entities_NE: Vectors,
         queries = np.stack([np.arange(len(lengths)), lengths], axis=1).astype(np.uint32)
         with track(f"embeddings of {name}", total=len(queries), unit="users") as advance:
             vectors = embed(whole, queries, advance)
-        _write_parquet(path.with_suffix(".parquet"), tables.user_ids(name), vectors)
-        _write_array(path, vectors)
+        write_parquet(path.with_suffix(".parquet"), tables.user_ids(name), vectors)
+        write_array(path, vectors)
     for part_name in ("validation", "test"):
         part = sequence.part(part_name)
         queries_path = partial / "queries" / name / f"{part_name}.npy"
         if part.queries is not None and not queries_path.exists():
             with track(f"{part_name} queries of {name}", total=len(part.queries), unit="queries") as advance:
-                _write_array(queries_path, embed(part, part.queries, advance))
+                write_array(queries_path, embed(part, part.queries, advance))
     return sequence.num_users
 
 
@@ -128,36 +127,17 @@ def _write_feature_queries(partial: Path, entity_type: str, source: EntitySource
     vectors = trained.model.embedders.feature_encoders[entity_type].vectors(raw)
     rows = np.searchsorted(unique[entity_type], ids)
     for feature in trained.entity_feature.encoders[entity_type]:
-        if _is_id(source.features[entity_type][feature]):
+        arrays = source.features[entity_type][feature]
+        if isinstance(arrays, CategoryArrays) and arrays.is_id:  # finding the entity by it would prove nothing
             continue
         present = _is_present(batch.features[entity_type][feature])[rows]
         encoded = trained.entity_feature.encode(entity_type, feature, vectors[feature][rows[present]])
         path = partial / "features" / entity_type / f"{feature}.npy"
-        _write_array(path, encoded.cpu().numpy())
-        _write_array(path.with_suffix(".ids.npy"), ids[present].astype(np.uint32))
-
-
-def _is_id(arrays: FeatureArrays) -> bool:
-    """Whether a category has one value of its own per entity: finding the entity by it would prove nothing."""
-    return isinstance(arrays, CategoryArrays) and arrays.num_values == len(arrays.indices) == len(arrays.indptr) - 1
+        write_array(path, encoded.cpu().numpy())
+        write_array(path.with_suffix(".ids.npy"), ids[present].astype(np.uint32))
 
 
 def _is_present(raw: RawFeature) -> NDArray[np.bool_]:
     if isinstance(raw, Bags):
         return (raw.offsets[1:] > raw.offsets[:-1]).numpy()
     return (raw[:, -1] > 0).numpy()
-
-
-def _write_array(path: Path, values: NDArray[np.float32] | NDArray[np.uint32]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        np.save(file, np.ascontiguousarray(values))
-    temporary.rename(path)
-
-
-def _write_parquet(path: Path, ids: pa.Array, vectors: Vectors) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    flat = pa.array(np.ascontiguousarray(vectors).ravel())
-    embeddings = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
-    pq.write_table(pa.table({"id": ids, "embedding": embeddings}), path)

@@ -11,7 +11,18 @@ METHODS = {
     "item_knn_tuned": "tuned item-kNN",
     "adamic_adar": "Adamic-Adar",
 }
-"""Method -> what people read, in the order of columns."""
+"""Method that every evaluation has -> what people read, in the order of columns."""
+
+LEARNED = {
+    "content": "content",
+    "pinsage": "PinSage",
+    "gat": "GAT",
+    "gat_2hops": "GAT, 2 hops",
+    "lightgcn": "LightGCN",
+    "pinnerformer": "PinnerFormer",
+    "two_tower": "two-tower",
+}
+"""Baselines of `omnisage baseline`, which an evaluation has if they were trained."""
 
 TASKS = {
     "user_entity_next": "user, next",
@@ -30,16 +41,23 @@ def summarize(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
     """
     metric = next((record.metric for record in evaluation.records), "recall")
     headers = ["task", "queries", f"{metric} of model", "95% interval"]
-    headers += [label for method, label in METHODS.items() if method != MODEL] + ["x item-kNN"]
+    baselines = {method: label for method, label in labels(evaluation.records).items() if method != MODEL}
+    headers += [*baselines.values(), "x item-kNN"]
     rows: list[list[str]] = []
     for task, name in distinct_rows(evaluation.records):
         found = by_method(evaluation.records, task, name, regime="full", metric=metric)
         model = found[MODEL]
         row = [f"{TASKS[task]}: {name}", f"{model.num_queries:,}", f"{model.value:.4f}"]
         row.append(f"{model.low:.4f} .. {model.high:.4f}")
-        row += [f"{found[m].value:.4f}" if m in found else "-" for m in METHODS if m != MODEL]
+        row += [f"{found[m].value:.4f}" if m in found else "-" for m in baselines]
         rows.append([*row, _ratio(model, found.get("item_knn"))])
     return headers, rows
+
+
+def labels(records: list[Record]) -> dict[str, str]:
+    """What people read of each method: the usual ones, and the learned baselines that were measured."""
+    measured = dict.fromkeys(record.method for record in records)
+    return METHODS | {method: LEARNED.get(method, method) for method in measured if method not in METHODS}
 
 
 def distinct_rows(records: list[Record]) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """The user-entity task: what does a held-out user do next, and what in the weeks after (OmniSage §3.3.3)?"""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +80,7 @@ def user_retrievals(
     *,
     mask_history: bool,
     tuned: dict[str, ItemKnnSettings],
+    learned: Mapping[str, Embeddings],
 ) -> list[Retrieval]:
     """The next and the future action of the held-out users of every sequence that has embeddings of users.
 
@@ -88,6 +90,7 @@ def user_retrievals(
         part: `validation` or `test`.
         mask_history: whether entities of the history are no candidates.
         tuned: settings of the tuned item-kNN, by `tuned_key`.
+        learned: of baselines, by method.
     """
     retrievals: list[Retrieval] = []
     for name in embeddings.users:
@@ -114,6 +117,9 @@ def user_retrievals(
             for method, settings in (("item_knn", ItemKnnSettings()), ("item_knn_tuned", tuned[tuned_key(task, name)])):
                 similarity = item_similarity(train, num_entities, settings)
                 scorers[method] = item_knn_for_users(similarity, histories, settings)
+            for method, of in learned.items():
+                if name in of.users and sequence.entity in of.entities:
+                    scorers[method] = inner_product(of.queries(name, part)[kept], of.entities[sequence.entity])
             retrievals.append(
                 Retrieval(
                     task,

@@ -62,6 +62,11 @@ class CategoryArrays:
     num_values: int
     own: bool = True  # whether an entity's own embedding sees it, or only those of its neighbors
 
+    @property
+    def is_id(self) -> bool:
+        """Whether every entity has one value that no other has."""
+        return self.num_values == len(self.indices) == len(self.indptr) - 1
+
 
 @dataclass(frozen=True)
 class VectorArrays:

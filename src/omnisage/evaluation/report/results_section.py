@@ -1,11 +1,13 @@
 """How good the model is beside the baselines: the main table, bars with intervals, and every metric."""
 
+from itertools import cycle
+
 from omnisage.baselines.item_knn import ItemKnnSettings
 from omnisage.evaluation.evaluate import Evaluation
 from omnisage.evaluation.records import Record
 from omnisage.evaluation.report.html import PALETTE, Section, details, escape, figure, paragraph, table
 from omnisage.evaluation.retrieval import MODEL
-from omnisage.evaluation.summary import METHODS, TASKS, by_method, distinct_rows
+from omnisage.evaluation.summary import TASKS, by_method, distinct_rows, labels
 
 _REGIMES = {"full": "Among all entities of the type", "random": "Among random entities beside one positive"}
 
@@ -35,15 +37,16 @@ def results_section(evaluation: Evaluation) -> Section:
 
 def _main_table(evaluation: Evaluation, regime: str, metric: str) -> str:
     rows: list[list[str]] = []
+    methods = labels(evaluation.records)
     for task, name in distinct_rows(evaluation.records):
         found = by_method(evaluation.records, task, name, regime=regime, metric=metric)
         gains = by_method(evaluation.differences, task, name, regime=regime, metric=metric)
         baselines = [method for method in found if method != MODEL]
         strongest = max(baselines, key=lambda method: found[method].value)
         row = [_label(task, name), f"{found[MODEL].num_queries:,}", f"{found[MODEL].num_units:,}"]
-        row += [_cell(found.get(method), found) for method in METHODS]
+        row += [_cell(found.get(method), found) for method in methods]
         rows.append([*row, _gain(gains[f"{MODEL} - {strongest}"])])
-    return table(["task", "queries", "averaged over", *METHODS.values(), "model - best baseline"], rows)
+    return table(["task", "queries", "averaged over", *methods.values(), "model - best baseline"], rows)
 
 
 def _label(task: str, name: str) -> str:
@@ -67,15 +70,15 @@ def _gain(record: Record) -> str:
 
 def _bars(evaluation: Evaluation, regime: str, metric: str) -> str:
     rows = distinct_rows(evaluation.records)
-    labels = [_label(task, name) for task, name in rows]
+    methods, places = labels(evaluation.records), [_label(task, name) for task, name in rows]
     tables = [by_method(evaluation.records, task, name, regime=regime, metric=metric) for task, name in rows]
     traces = [
         {
             "type": "bar",
             "orientation": "h",
-            "name": METHODS[method],
+            "name": label,
             "marker": {"color": color},
-            "y": [label for label, found in zip(labels, tables, strict=True) if method in found],
+            "y": [place for place, found in zip(places, tables, strict=True) if method in found],
             "x": [found[method].value for found in tables if method in found],
             "error_x": {
                 "type": "data",
@@ -87,14 +90,14 @@ def _bars(evaluation: Evaluation, regime: str, metric: str) -> str:
                 "color": "#8a93a0",
             },
         }
-        for method, color in zip(METHODS, PALETTE, strict=False)
+        for (method, label), color in zip(methods.items(), cycle(PALETTE), strict=False)
         if any(method in found for found in tables)
     ]
     layout = {
         "barmode": "group",
         "bargap": 0.25,
         "xaxis": {"title": {"text": metric}, "rangemode": "tozero"},
-        "yaxis": {"autorange": "reversed", "categoryorder": "array", "categoryarray": labels},
+        "yaxis": {"autorange": "reversed", "categoryorder": "array", "categoryarray": places},
     }
     return figure(traces, layout, height=110 + 44 * len(rows))
 
@@ -111,7 +114,7 @@ def _every_metric(records: list[Record], task: str, name: str) -> str:
         columns = {m: by_method(records, task, name, regime=regime, metric=m) for m in metrics}
         rows = [
             [label, *(_cell(found[method], found) for found in columns.values())]
-            for method, label in METHODS.items()
+            for method, label in labels(records).items()
             if method in columns[metrics[0]]
         ]
         body += paragraph(f"{title}:") + table(["method", *metrics], rows)
