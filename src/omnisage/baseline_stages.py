@@ -12,13 +12,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from omnisage.artifact import Manifest, Plan, manifest_sha256
+from omnisage.errors import OmnisageError
 from omnisage.pipeline import STAGES, Job, Stage
 from omnisage.runner import Outcome, make_plan, run_one
 from omnisage.staleness import why_stale
 
 if TYPE_CHECKING:
+    from omnisage.baselines.config import LightGcnRun, PinnerFormerConfig, SequenceRun, TwoTowerConfig
+    from omnisage.baselines.vectors import BaselineVectors
     from omnisage.config import Config
     from omnisage.schema import ConfigModel
+    from omnisage.tables.artifact import Tables
 
 FOLDER = "baselines"  # of the workspace
 
@@ -59,19 +63,25 @@ def run_baseline(job: Job, name: str, *, force: bool = False) -> list[Outcome]:
 
 
 def finished_baselines(job: Job) -> list[Finished]:
-    """The baselines that the workspace has, and why they are stale; that the stages are up to date is checked before."""
-    found: list[Finished] = []
-    reasons: dict[str, str | None] = {}
-    for baseline in BASELINES:
-        for stage in baseline.stages:
-            waits = next((name for name in stage.inputs if name.startswith(FOLDER) and reasons[name]), None)
-            folder = job.folder(stage.name)
-            reasons[stage.name] = f"waits for {waits}" if waits else why_stale(folder, make_plan(job, stage))
-        manifest = job.folder(baseline.stage.name) / "manifest.json"
-        if manifest.exists():
-            sha256 = manifest_sha256(manifest.parent)
-            found.append(Finished(baseline.name, baseline.stage, sha256, reasons[baseline.stage.name]))
-    return found
+    """The baselines that the workspace has, and why they are stale; the seven stages' own state is checked before."""
+    folders = {baseline: job.folder(baseline.stage.name) for baseline in BASELINES}
+    return [
+        Finished(baseline.name, baseline.stage, manifest_sha256(folder), _why_stale(job, baseline))
+        for baseline, folder in folders.items()
+        if (folder / "manifest.json").exists()
+    ]
+
+
+def _why_stale(job: Job, baseline: Baseline) -> str | None:
+    """Why a baseline is not what its config and inputs would give; None: it is."""
+    for stage in baseline.stages:
+        try:
+            reason = why_stale(job.folder(stage.name), make_plan(job, stage))
+        except OmnisageError as missing:
+            return str(missing)
+        if reason is not None:
+            return reason if stage is baseline.stage else f"its training: {reason}"
+    return None
 
 
 def report_stale(finished: list[Finished]) -> None:
@@ -89,6 +99,7 @@ def _vectors_stage(
     inputs: tuple[str, ...],
     config: Callable[[Config], ConfigModel],
     run: Callable[[Job, Plan], Manifest],
+    own_inputs: Callable[[Job], dict[str, str]] | None = None,
 ) -> Stage:
     return Stage(
         name=f"{FOLDER}/{name}",
@@ -96,6 +107,7 @@ def _vectors_stage(
         summary=f"Vectors of the baseline {name}",
         config=config,
         run=run,
+        own_inputs=own_inputs,
         kind="embeddings",
         command=f"baseline {name}",
     )
@@ -106,12 +118,72 @@ def _vectors_stage(
 
 def _content(job: Job, plan: Plan) -> Manifest:
     from omnisage.baselines.content import embed_content
+
+    return _write(job, plan, "content", lambda tables: embed_content(job.config.baselines.content, tables, seed=plan.seed))
+
+
+def _lightgcn_config(config: Config) -> LightGcnRun:
+    from omnisage.baselines.config import LightGcnRun
+
+    return LightGcnRun(
+        lightgcn=config.baselines.lightgcn,
+        embedding_dim=config.model.embedding_dim,
+        num_random_negatives=config.tasks.num_random_negatives,
+        training=config.baselines.lightgcn.training.applied_to(config.training),
+    )
+
+
+def _lightgcn(job: Job, plan: Plan) -> Manifest:
+    from omnisage.baselines.lightgcn import embed_lightgcn
+
+    config = _lightgcn_config(job.config)
+    return _write(job, plan, "lightgcn", lambda tables: embed_lightgcn(config, tables, seed=plan.seed))
+
+
+def _sequence_config(config: Config, baseline: PinnerFormerConfig | TwoTowerConfig) -> SequenceRun:
+    from omnisage.baselines.config import SequenceRun
+
+    return SequenceRun(
+        baseline=baseline,
+        model=config.model,
+        mask_history=config.tasks.user_entity.mask_history,
+        num_random_negatives=config.tasks.num_random_negatives,
+        training=baseline.training.applied_to(config.training),
+    )
+
+
+def _frozen_items(job: Job) -> dict[str, str]:
+    items = next(of for of in BASELINES if of.name == job.config.baselines.pinnerformer.items)
+    reason = _why_stale(job, items)
+    if reason is not None:
+        raise OmnisageError(
+            f"pinnerformer reads the vectors of '{items.name}' (baselines.pinnerformer.items), which are missing or "
+            f"stale ({reason}); run `{items.stage.command_line}` with the same config first"
+        )
+    return {items.stage.name: manifest_sha256(job.folder(items.stage.name))}
+
+
+def _pinnerformer(job: Job, plan: Plan) -> Manifest:
+    from omnisage.baselines.pinnerformer import embed_pinnerformer
+
+    baseline = job.config.baselines.pinnerformer
+    config, items = _sequence_config(job.config, baseline), job.folder(f"{FOLDER}/{baseline.items}")
+    return _write(job, plan, "pinnerformer", lambda tables: embed_pinnerformer(config, tables, items, seed=plan.seed))
+
+
+def _two_tower(job: Job, plan: Plan) -> Manifest:
+    from omnisage.baselines.two_tower import embed_two_tower
+
+    config = _sequence_config(job.config, job.config.baselines.two_tower)
+    return _write(job, plan, "two_tower", lambda tables: embed_two_tower(config, tables, seed=plan.seed))
+
+
+def _write(job: Job, plan: Plan, name: str, embed: Callable[[Tables], BaselineVectors]) -> Manifest:
     from omnisage.baselines.vectors import write_vectors
     from omnisage.tables.artifact import open_tables
 
     tables = open_tables(job.folder("tables"))
-    vectors = embed_content(job.config.baselines.content, tables, seed=plan.seed)
-    return write_vectors(job.folder(f"{FOLDER}/content"), plan, tables, vectors)
+    return write_vectors(job.folder(f"{FOLDER}/{name}"), plan, tables, embed(tables))
 
 
 BASELINES: tuple[Baseline, ...] = (
@@ -119,5 +191,32 @@ BASELINES: tuple[Baseline, ...] = (
         "content",
         "texts, categories, numbers and vectors alone, untrained",
         (_vectors_stage("content", ("tables",), lambda config: config.baselines.content, _content),),
+    ),
+    Baseline(
+        "lightgcn",
+        "embeddings spread over the graph of users, entities, events and relations",
+        (_vectors_stage("lightgcn", ("tables",), _lightgcn_config, _lightgcn),),
+    ),
+    Baseline(
+        "two_tower",
+        "content and id of an item, and the mean of a user's latest items",
+        (
+            _vectors_stage(
+                "two_tower", ("tables",), lambda config: _sequence_config(config, config.baselines.two_tower), _two_tower
+            ),
+        ),
+    ),
+    Baseline(
+        "pinnerformer",
+        "a causal transformer over frozen vectors of items",
+        (
+            _vectors_stage(
+                "pinnerformer",
+                ("tables", "graph", "neighbors"),
+                lambda config: _sequence_config(config, config.baselines.pinnerformer),
+                _pinnerformer,
+                _frozen_items,
+            ),
+        ),
     ),
 )

@@ -1,16 +1,34 @@
 """Config of the learned baselines: the section `baselines`.
 
-By default they have the budget of `training` (steps, batches, learning rate, patience); `training` of a baseline replaces some
-of it, so that each can be tuned.
+By default a baseline has the budget of `training`: steps, batches, learning rate, patience. Its own `training` replaces
+some of it, so that each can be tuned. What a baseline's artifact depends on is put together in the `..Run` classes.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from omnisage.model.config import ModelConfig
 from omnisage.schema import ConfigModel
+from omnisage.training.config import TrainingConfig
 
 _Latest = Annotated[int, Field(ge=1, description="latest events of a user whose mean the user is")]
+
+
+class BudgetConfig(ConfigModel):
+    """What a baseline has instead of the fields of `training` with these names; null: the same."""
+
+    num_steps: Annotated[int | None, Field(ge=1)] = None
+    learning_rate: Annotated[float | None, Field(gt=0)] = None
+    weight_decay: Annotated[float | None, Field(ge=0)] = None
+    pairs_per_batch: Annotated[int | None, Field(ge=1)] = None
+    users_per_batch: Annotated[int | None, Field(ge=1)] = None
+    validate_every: Annotated[int | None, Field(ge=1)] = None
+    patience: Annotated[int | None, Field(ge=1)] = None
+
+    def applied_to(self, training: TrainingConfig) -> TrainingConfig:
+        """`training` with what is given here."""
+        return training.model_copy(update=self.model_dump(exclude_none=True))
 
 
 class ContentConfig(ConfigModel):
@@ -20,7 +38,54 @@ class ContentConfig(ConfigModel):
     num_latest: _Latest = 10
 
 
+class LightGcnConfig(ConfigModel):
+    """LightGCN on users, entities, events and relations."""
+
+    num_layers: Annotated[int, Field(ge=0)] = 3
+    event_share: Annotated[float, Field(gt=0, le=1, description="of a batch's pairs, where there are relations")] = 0.5
+    num_latest: _Latest = 50
+    training: BudgetConfig = BudgetConfig()
+
+
+class PinnerFormerConfig(ConfigModel):
+    """A causal transformer over frozen vectors of entities."""
+
+    items: Annotated[Literal["content", "pinsage"], Field(description="whose vectors are frozen")] = "content"
+    future_weight: Annotated[float, Field(gt=0, description="of all actions to come, beside the next")] = 1.0
+    training: BudgetConfig = BudgetConfig()
+
+
+class TwoTowerConfig(ConfigModel):
+    """Content and id of an item on one side, the mean of a user's latest items on the other."""
+
+    num_latest: _Latest = 50
+    future_weight: Annotated[float, Field(ge=0, description="of an action to come, beside the next")] = 1.0
+    training: BudgetConfig = BudgetConfig()
+
+
 class BaselinesConfig(ConfigModel):
     """Every baseline of `omnisage baseline`."""
 
     content: ContentConfig = ContentConfig()
+    lightgcn: LightGcnConfig = LightGcnConfig()
+    pinnerformer: PinnerFormerConfig = PinnerFormerConfig()
+    two_tower: TwoTowerConfig = TwoTowerConfig()
+
+
+class LightGcnRun(ConfigModel):
+    """All that LightGCN's artifact depends on, beside its inputs."""
+
+    lightgcn: LightGcnConfig
+    embedding_dim: int
+    num_random_negatives: int
+    training: TrainingConfig
+
+
+class SequenceRun(ConfigModel):
+    """All that the artifact of a baseline that learns from sequences alone depends on, beside its inputs."""
+
+    baseline: PinnerFormerConfig | TwoTowerConfig
+    model: ModelConfig  # widths, feature tables and user model are the model's
+    mask_history: bool
+    num_random_negatives: int
+    training: TrainingConfig
