@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omnisage.artifact import Manifest, Plan, manifest_sha256
 from omnisage.errors import OmnisageError
@@ -18,13 +18,22 @@ from omnisage.runner import Outcome, make_plan, run_one
 from omnisage.staleness import why_stale
 
 if TYPE_CHECKING:
-    from omnisage.baselines.config import LightGcnRun, PinnerFormerConfig, SequenceRun, TwoTowerConfig
+    from omnisage.baselines.config import (
+        BudgetConfig,
+        LatestConfig,
+        LightGcnRun,
+        PinnerFormerConfig,
+        SequenceRun,
+        TwoTowerConfig,
+    )
     from omnisage.baselines.vectors import BaselineVectors
     from omnisage.config import Config
     from omnisage.schema import ConfigModel
     from omnisage.tables.artifact import Tables
+    from omnisage.training.config import LearningConfig
 
 FOLDER = "baselines"  # of the workspace
+_READ = ("tables", "graph", "neighbors")
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,93 @@ def _content(job: Job, plan: Plan) -> Manifest:
     return _write(job, plan, "content", lambda tables: embed_content(job.config.baselines.content, tables, seed=plan.seed))
 
 
+def _training_stage(name: str, learning: Callable[[Config], LearningConfig]) -> Stage:
+    """The training of a baseline that is a form of our own model, by the stage that trains the model."""
+
+    def run(job: Job, plan: Plan) -> Manifest:
+        from omnisage.training.stage import run
+
+        folders = {stage: job.folder(stage) for stage in _READ}
+        out = job.folder(_training_of(name))
+        return run(learning(job.config), plan, out, num_threads=job.num_threads, **folders)
+
+    return Stage(
+        name=_training_of(name),
+        inputs=_READ,
+        summary=f"Training of the baseline {name}",
+        config=learning,
+        run=run,
+        kind="training",
+        command=f"baseline {name}",
+    )
+
+
+def _training_of(name: str) -> str:
+    return f"{FOLDER}/{name}.training"
+
+
+def _pinsage_learning(config: Config) -> LearningConfig:
+    from omnisage.tasks.config import EntityEntityConfig, EntityFeatureConfig, UserEntityConfig
+
+    baseline = config.baselines.pinsage
+    model = {"aggregator": "importance", "num_hops": baseline.num_hops, "num_layers": 1}
+    tasks = {
+        "entity_entity": EntityEntityConfig(hard_negatives=baseline.hard_negatives),
+        "entity_feature": EntityFeatureConfig(weight=0),
+        "user_entity": UserEntityConfig(weight=0),
+    }
+    return _learning(config, baseline.training, model=model, tasks=tasks)
+
+
+def _learning(
+    config: Config, budget: BudgetConfig, *, model: dict[str, Any], tasks: dict[str, Any] | None = None
+) -> LearningConfig:
+    from omnisage.training.config import LearningConfig
+
+    return LearningConfig(
+        model=config.model.model_copy(update=model),
+        tasks=config.tasks.model_copy(update=tasks or {}),
+        training=budget.applied_to(config.training),
+    )
+
+
+def _latest_config(config: Config) -> LatestConfig:
+    from omnisage.baselines.config import LatestConfig
+
+    return LatestConfig(num_latest=config.baselines.pinsage.num_latest)
+
+
+def _pinsage(job: Job, plan: Plan) -> Manifest:
+    from omnisage.baselines.pinsage import embed_pinsage
+
+    folders = {"graph": job.folder("graph"), "neighbors": job.folder("neighbors")}
+    config, training = _latest_config(job.config), job.folder(_training_of("pinsage"))
+    return _write(job, plan, "pinsage", lambda tables: embed_pinsage(config, tables, training=training, **folders))
+
+
+def _gat(name: str, num_hops: int, summary: str) -> Baseline:
+    """Our own model but for the aggregator: all its tasks, and its embeddings of users and features."""
+
+    def learning(config: Config) -> LearningConfig:
+        model = {"aggregator": "gat", "num_hops": num_hops, "num_layers": 1}
+        return _learning(config, config.baselines.gat.training, model=model)
+
+    def no_config(_: Config) -> ConfigModel:
+        from omnisage.schema import NoConfig
+
+        return NoConfig()
+
+    def run(job: Job, plan: Plan) -> Manifest:
+        from omnisage.embeddings.stage import run
+        from omnisage.schema import NoConfig
+
+        folders = {stage: job.folder(stage) for stage in _READ} | {"training": job.folder(_training_of(name))}
+        return run(NoConfig(), plan, job.folder(f"{FOLDER}/{name}"), num_threads=job.num_threads, **folders)
+
+    stages = _training_stage(name, learning), _vectors_stage(name, (*_READ, _training_of(name)), no_config, run)
+    return Baseline(name, summary, stages)
+
+
 def _lightgcn_config(config: Config) -> LightGcnRun:
     from omnisage.baselines.config import LightGcnRun
 
@@ -193,6 +289,16 @@ BASELINES: tuple[Baseline, ...] = (
         (_vectors_stage("content", ("tables",), lambda config: config.baselines.content, _content),),
     ),
     Baseline(
+        "pinsage",
+        "importance pooling over neighborhoods, trained on pairs alone",
+        (
+            _training_stage("pinsage", _pinsage_learning),
+            _vectors_stage("pinsage", (*_READ, _training_of("pinsage")), _latest_config, _pinsage),
+        ),
+    ),
+    _gat("gat", 1, "our own model, but graph attention in the place of the transformer"),
+    _gat("gat_2hops", 2, "the same over two hops"),
+    Baseline(
         "lightgcn",
         "embeddings spread over the graph of users, entities, events and relations",
         (_vectors_stage("lightgcn", ("tables",), _lightgcn_config, _lightgcn),),
@@ -212,7 +318,7 @@ BASELINES: tuple[Baseline, ...] = (
         (
             _vectors_stage(
                 "pinnerformer",
-                ("tables", "graph", "neighbors"),
+                _READ,
                 lambda config: _sequence_config(config, config.baselines.pinnerformer),
                 _pinnerformer,
                 _frozen_items,

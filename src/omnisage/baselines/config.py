@@ -10,6 +10,7 @@ from pydantic import Field
 
 from omnisage.model.config import ModelConfig
 from omnisage.schema import ConfigModel
+from omnisage.tasks.config import HardNegativesConfig
 from omnisage.training.config import TrainingConfig
 
 _Latest = Annotated[int, Field(ge=1, description="latest events of a user whose mean the user is")]
@@ -38,6 +39,23 @@ class ContentConfig(ConfigModel):
     num_latest: _Latest = 10
 
 
+class PinSageConfig(ConfigModel):
+    """Importance pooling, trained on pairs alone."""
+
+    num_hops: Annotated[int, Field(ge=1, le=2)] = 2
+    hard_negatives: Annotated[
+        HardNegativesConfig | None, Field(description="they are ranked by the stage neighbors, which this makes stale")
+    ] = None
+    num_latest: _Latest = 10
+    training: BudgetConfig = BudgetConfig()
+
+
+class GatConfig(ConfigModel):
+    """Our own model with graph attention in the place of the transformer; both `gat` and `gat_2hops`."""
+
+    training: BudgetConfig = BudgetConfig()
+
+
 class LightGcnConfig(ConfigModel):
     """LightGCN on users, entities, events and relations."""
 
@@ -50,7 +68,7 @@ class LightGcnConfig(ConfigModel):
 class PinnerFormerConfig(ConfigModel):
     """A causal transformer over frozen vectors of entities."""
 
-    items: Annotated[Literal["content", "pinsage"], Field(description="whose vectors are frozen")] = "content"
+    items: Annotated[Literal["content", "pinsage"], Field(description="whose vectors are frozen")] = "pinsage"
     future_weight: Annotated[float, Field(gt=0, description="of all actions to come, beside the next")] = 1.0
     training: BudgetConfig = BudgetConfig()
 
@@ -67,9 +85,17 @@ class BaselinesConfig(ConfigModel):
     """Every baseline of `omnisage baseline`."""
 
     content: ContentConfig = ContentConfig()
+    pinsage: PinSageConfig = PinSageConfig()
+    gat: GatConfig = GatConfig()
     lightgcn: LightGcnConfig = LightGcnConfig()
     pinnerformer: PinnerFormerConfig = PinnerFormerConfig()
     two_tower: TwoTowerConfig = TwoTowerConfig()
+
+
+class LatestConfig(ConfigModel):
+    """How users are made of a baseline's entities."""
+
+    num_latest: int
 
 
 class LightGcnRun(ConfigModel):

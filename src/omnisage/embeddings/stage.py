@@ -43,8 +43,8 @@ def run(
         OmnisageError: an input that is missing or damaged.
     """
     opened = open_tables(tables)
-    source = open_source(opened, graph, neighbors)
     trained = open_trained(training)
+    source = open_source(opened, graph, neighbors, num_inner=trained.config.num_inner)
     torch.set_num_threads(trained.manifest.plan.config["training"]["num_threads"])
     partial = begin(out, plan)
     entities = {t: _write_entities(partial, t, opened, source, trained) for t in opened.num_entities}
