@@ -1,7 +1,7 @@
 """The learned baselines: each is a stage of its own beside the seven, with its folder under `baselines/`.
 
-`omnisage baseline NAME` runs one; `omnisage evaluation` measures those that are up to date beside the model. A new one is
-an entry of `BASELINES`, a function that makes its `BaselineVectors`, and a paragraph of `docs/baselines.md`.
+`omnisage baseline NAME` runs one; `omnisage evaluation` measures those that are up to date beside the model. A new one
+is an entry of `BASELINES`, a function that makes its `BaselineVectors`, and a paragraph of `docs/baselines.md`.
 """
 
 from __future__ import annotations
@@ -128,7 +128,9 @@ def _vectors_stage(
 def _content(job: Job, plan: Plan) -> Manifest:
     from omnisage.baselines.content import embed_content
 
-    return _write(job, plan, "content", lambda tables: embed_content(job.config.baselines.content, tables, seed=plan.seed))
+    return _write(
+        job, plan, "content", lambda tables: embed_content(job.config.baselines.content, tables, seed=plan.seed)
+    )
 
 
 def _training_stage(name: str, learning: Callable[[Config], LearningConfig]) -> Stage:
@@ -308,7 +310,10 @@ BASELINES: tuple[Baseline, ...] = (
         "content and id of an item, and the mean of a user's latest items",
         (
             _vectors_stage(
-                "two_tower", ("tables",), lambda config: _sequence_config(config, config.baselines.two_tower), _two_tower
+                "two_tower",
+                ("tables",),
+                lambda config: _sequence_config(config, config.baselines.two_tower),
+                _two_tower,
             ),
         ),
     ),

@@ -10,7 +10,7 @@ from torch import nn
 def build_optimizer(
     parameters: Sequence[nn.Parameter], *, learning_rate: float, weight_decay: float
 ) -> torch.optim.AdamW:
-    """AdamW in which matrices and tables decay alone: biases, norms, gates and temperatures have no reason to be small."""
+    """AdamW; only matrices and tables decay: biases, norms, gates and temperatures have no reason to be small."""
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},

@@ -33,6 +33,7 @@ def prepare_torch(config: TrainingConfig, seed: int) -> torch.device:
     is_gpu = config.device != "cpu" and torch.cuda.is_available()
     torch.set_num_threads(config.num_threads)
     torch.use_deterministic_algorithms(not is_gpu)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
     torch.manual_seed(seed)
     return torch.device("cuda" if is_gpu else "cpu")
 
@@ -88,7 +89,8 @@ def fit(
             norm = nn.utils.clip_grad_norm_(everything.parameters(), config.max_grad_norm)
             if not torch.isfinite(loss + norm):
                 raise OmnisageError(
-                    f"the loss of step {batch.step} of {name} is not finite; lower baselines.{name}.training.learning_rate"
+                    f"the loss of step {batch.step} of {name} is not finite; lower "
+                    f"baselines.{name}.training.learning_rate"
                 )
             optimizer.step()
             advance(1, f"loss {loss.item():.3f}")
@@ -111,7 +113,9 @@ def source_without_neighbors(
     num_entities: dict[str, int], features: dict[str, dict[str, FeatureArrays]] | None = None
 ) -> EntitySource:
     """Entities of which a batch gives ids, and features if there are some."""
-    nothing = {t: TypeNeighbors(np.empty((n, 0), np.uint32), np.empty((n, 0), np.float32), ()) for t, n in num_entities.items()}
+    nothing = {
+        t: TypeNeighbors(np.empty((n, 0), np.uint32), np.empty((n, 0), np.float32), ()) for t, n in num_entities.items()
+    }
     degrees = {t: np.zeros(n, np.uint32) for t, n in num_entities.items()}
     return EntitySource(num_entities, {t: (features or {}).get(t, {}) for t in num_entities}, degrees, nothing, 1.0)
 

@@ -1,7 +1,7 @@
 """PinnerFormer: a causal transformer reads a user's events as frozen vectors of entities (Pancha et al., KDD 2022).
 
-The frozen vectors are those of another baseline. They go through an MLP, which is learned, as items and as events; so do the
-action, the surface and the time of an event. Users after random events find an action to come (the dense all-action
+The frozen vectors are those of another baseline. They go through an MLP, which is learned, as items and as events; an
+event has its action, surface and time beside it. Users after random events find an action to come (the dense all-action
 loss), and, where we differ, after every event the next one, which makes the baseline stronger at it.
 
 Shapes: N entities, A anchors, E width of embeddings.
@@ -40,7 +40,9 @@ def embed_pinnerformer(config: SequenceRun, tables: Tables, items: Path, *, seed
     types = sorted({sequence.entity for sequence in tables.sequences.values()})
     lacking = [t for t in types if t not in frozen]
     if lacking:
-        raise OmnisageError(f"'{baseline.items}' has no vectors of type '{lacking[0]}'; set baselines.pinnerformer.items")
+        raise OmnisageError(
+            f"'{baseline.items}' has no vectors of type '{lacking[0]}'; set baselines.pinnerformer.items"
+        )
     timed = config.model.sequence.model_copy(update={"time": "fourier"})
     model = config.model.model_copy(update={"sequence": timed})
 

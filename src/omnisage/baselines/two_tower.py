@@ -1,4 +1,4 @@
-"""Two towers (Covington et al., 2016; Yi et al., 2019): an item from its content and id, a user from their latest items.
+"""Two towers (Covington et al., 2016; Yi et al., 2019): an item of content and id, a user of their latest items.
 
 The user tower is an MLP over the mean of the item tower's vectors; it knows neither order nor time nor action. Softmax
 over sampled items with logQ, as everywhere here.

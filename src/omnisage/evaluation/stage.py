@@ -56,9 +56,7 @@ def run(
     learned = {name: _open_baseline(name, folder) for name, folder in (baselines or {}).items()}
     opened_index = open_index(index, embeddings=embeddings, num_threads=num_threads)
     partial = begin(out, plan)
-    evaluation = evaluate(
-        opened_tables, opened_embeddings, "test", config=config, seed=plan.seed, learned=learned
-    )
+    evaluation = evaluate(opened_tables, opened_embeddings, "test", config=config, seed=plan.seed, learned=learned)
     write_json(partial / "metrics.json", evaluation.as_json())
     pq.write_table(evaluation.unit_values, partial / "unit_values.parquet")
     results = RunResults(
@@ -79,4 +77,6 @@ def _open_baseline(name: str, folder: Path) -> Embeddings:
     try:
         return open_embeddings(folder)
     except OmnisageError as error:
-        raise OmnisageError(f"baseline '{name}': {error}; for a baseline: `omnisage baseline {name} --force`") from error
+        raise OmnisageError(
+            f"baseline '{name}': {error}; for a baseline: `omnisage baseline {name} --force`"
+        ) from error

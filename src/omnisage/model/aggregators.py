@@ -1,7 +1,7 @@
 """Neighbors read as in other graph networks, to compare the transformer with: GAT and PinSage.
 
-All else (feature encoders, dropouts, head, tasks, budget) is that of `encoder.py`, so a difference is one of how neighbors
-are read. With two hops each neighbor has read some of its own before it is read.
+All else (feature encoders, dropouts, head, tasks, budget) is that of `encoder.py`, so a difference is one of how
+neighbors are read. With two hops each neighbor has read some of its own before it is read.
 
 Shapes: B anchors of the type, U unique entities of all types, K neighbor slots, F own features, D width of tokens,
 H heads, d = D / H, E width of embeddings.
@@ -67,7 +67,12 @@ class GatLayer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, own_BD: Tensor, tokens_UD: Tensor, neighbors_BK: Tensor, weights_BK: Tensor, present_BK: Tensor
+        self,
+        own_BD: Tensor,
+        tokens_UD: Tensor,
+        neighbors_BK: Tensor,
+        weights_BK: Tensor,  # noqa: ARG002 - layers are called alike
+        present_BK: Tensor,
     ) -> Tensor:
         """What the entities have read, [B, D]; proximities do not matter.
 

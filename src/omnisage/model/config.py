@@ -57,9 +57,13 @@ class ModelConfig(ConfigModel):
     @model_validator(mode="after")
     def _transformer_alone_has_layers_and_others_hops(self) -> "ModelConfig":
         if self.aggregator == "transformer" and self.num_hops > 1:
-            raise ValueError(f"num_hops ({self.num_hops}) needs aggregator gat or importance; set one, or num_hops to 1")
+            raise ValueError(
+                f"num_hops ({self.num_hops}) needs aggregator gat or importance; set one, or num_hops to 1"
+            )
         if self.aggregator != "transformer" and self.num_layers > 1:
-            raise ValueError(f"num_layers ({self.num_layers}) is of the transformer; with aggregator {self.aggregator} set it to 1")
+            raise ValueError(
+                f"num_layers ({self.num_layers}) is of the transformer; with aggregator {self.aggregator} set it to 1"
+            )
         return self
 
     @property

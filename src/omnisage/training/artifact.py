@@ -65,7 +65,9 @@ def open_trained(folder: Path) -> Trained:
     return Trained(manifest, description, config, model, entity_feature, device)
 
 
-def open_source(tables: Tables, graph: Path, neighbors: Path, fold: int | None = None, *, num_inner: int = 0) -> EntitySource:
+def open_source(
+    tables: Tables, graph: Path, neighbors: Path, fold: int | None = None, *, num_inner: int = 0
+) -> EntitySource:
     """Features, degrees and neighborhoods of all entities; of a fold, without the pairs of that fold.
 
     Args:
