@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from popularity_recall import popularity_recall
 from scipy.sparse import csr_array
 
 from learning_world import Prepared
@@ -10,7 +11,6 @@ from omnisage.baselines.config import LightGcnConfig, LightGcnRun
 from omnisage.baselines.lightgcn import LightGcn, embed_lightgcn, normalised, users_and_entities, users_of
 from omnisage.baselines.vectors import BaselineVectors, mean_of_latest
 from omnisage.tasks.recalls import validation_recalls
-from popularity_recall import popularity_recall
 
 
 def dense_graph(num: int = 7) -> np.ndarray:
