@@ -8,7 +8,7 @@ import pytest
 from learning_world import TINY
 from omnisage import cli
 from omnisage.artifact import manifest_sha256
-from omnisage.baseline_stages import BASELINES, finished_baselines, report_stale, run_baseline
+from omnisage.baseline_stages import BASELINES, baseline_states, finished_baselines, report_stale, run_baseline
 from omnisage.config import load_config
 from omnisage.embeddings.artifact import open_embeddings
 from omnisage.errors import OmnisageError
@@ -16,7 +16,7 @@ from omnisage.evaluation import evaluate
 from omnisage.evaluation.config import EvaluationConfig
 from omnisage.evaluation.summary import LEARNED, summarize
 from omnisage.pipeline import STAGES, Job
-from omnisage.runner import run_one
+from omnisage.runner import inspect, run_one
 from omnisage.tables.artifact import open_tables
 
 FAST = (*TINY, "training.num_steps=3", "training.validate_every=3", "baselines.content.dim=16")
@@ -97,6 +97,18 @@ def test_a_baseline_is_stale_when_its_config_or_an_input_changed(
         "baseline 'content' is stale (config changed: dim: 16 -> 8) and is left out; `omnisage baseline content` "
         "renews it\n"
     )
+
+
+def test_the_status_has_the_baselines_that_are_there(base: Job, world: Path) -> None:
+    def of(job: Job) -> dict[str, str | None]:
+        return {state.stage: state.reason for state in baseline_states(job, inspect(job))}
+
+    assert of(base) == {baseline.stage.name: None for baseline in BASELINES}
+    later = of(changed(base, world, "neighbors.eps=0.01"))
+    assert later["baselines/content"] is None
+    assert later["baselines/pinnerformer"] == "waits for neighbors"
+    empty = Job(base.config, base.base, base.workspace / "elsewhere")
+    assert of(empty) == {}
 
 
 def test_an_evaluation_depends_on_the_baselines_that_are_up_to_date(base: Job, world: Path) -> None:

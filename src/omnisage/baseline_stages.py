@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from omnisage.artifact import Manifest, Plan, manifest_sha256
+from omnisage.artifact import Manifest, Plan, manifest_sha256, read_manifest
 from omnisage.errors import OmnisageError
 from omnisage.pipeline import STAGES, Job, Stage
-from omnisage.runner import Outcome, make_plan, run_one
+from omnisage.runner import Outcome, State, make_plan, run_one
 from omnisage.staleness import why_stale
 
 if TYPE_CHECKING:
@@ -84,13 +84,27 @@ def finished_baselines(job: Job) -> list[Finished]:
 def _why_stale(job: Job, baseline: Baseline) -> str | None:
     """Why a baseline is not what its config and inputs would give; None: it is."""
     for stage in baseline.stages:
+        missing = next((name for name in stage.inputs if not (job.folder(name) / "manifest.json").exists()), None)
+        if missing is not None:
+            return f"waits for {missing}"
         try:
             reason = why_stale(job.folder(stage.name), make_plan(job, stage))
-        except OmnisageError as missing:
-            return str(missing)
+        except OmnisageError as error:
+            return str(error)
         if reason is not None:
             return reason if stage is baseline.stage else f"its training: {reason}"
     return None
+
+
+def baseline_states(job: Job, states: list[State]) -> list[State]:
+    """What baselines have left in the workspace, beside the states of the seven stages."""
+    stale = {state.stage for state in states if state.reason is not None}
+    found: list[State] = []
+    for of in finished_baselines(job):
+        waits = next((name for name in _READ if name in of.stage.inputs and name in stale), None)
+        counts = read_manifest(job.folder(of.stage.name), of.stage.artifact).counts
+        found.append(State(of.stage.name, f"waits for {waits}" if waits else of.reason, counts))
+    return found
 
 
 def report_stale(finished: list[Finished]) -> None:

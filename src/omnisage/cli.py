@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from omnisage import __version__
-from omnisage.baseline_stages import BASELINES, run_baseline
+from omnisage.baseline_stages import BASELINES, baseline_states, run_baseline
 from omnisage.errors import OmnisageError
 from omnisage.launch import read_launch
 from omnisage.pipeline import STAGES, Job, Stage
@@ -117,11 +117,13 @@ def run(place: Place, *, force: _Force = False) -> None:
 
 @app.command(group=_PIPELINE)
 def status(place: Place, *, as_json: _Json = False) -> None:
-    """Say which stages are stale and why; change nothing.
+    """Say which stages, and which baselines of those that were trained, are stale and why; change nothing.
 
     Example: `omnisage status omnisage.yaml`
     """
-    states = inspect(place.job())
+    job = place.job()
+    states = inspect(job)
+    states += baseline_states(job, states)
     if as_json:
         print_states_json(states)
     else:

@@ -69,6 +69,8 @@ def headline(stage: str, counts: dict[str, Any]) -> str:
     """The counts of a manifest that matter most, in a few words."""
     if not counts:
         return ""
+    if stage.startswith("baselines/"):  # its training, and its vectors, are those of a model
+        stage = "training" if stage.endswith(".training") else "embeddings"
     match stage:
         case "tables":
             edges = sum(relation["edges"] for relation in counts["relations"].values())

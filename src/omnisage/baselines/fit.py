@@ -7,12 +7,13 @@ Shapes: A anchors of a batch, E width of embeddings.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from omnisage.batches.batch import to_device
+from omnisage.batches.batch import StepBatch, to_device
 from omnisage.batches.entities import EntitySource
 from omnisage.batches.loader import load_steps
 from omnisage.batches.step import TrainingData
@@ -60,53 +61,71 @@ def fit(
     Raises:
         OmnisageError: a loss or its gradient is not finite.
     """
-    everything = nn.ModuleList([embedder, *(task for task in tasks.values() if isinstance(task, nn.Module))])
-    device = next(everything.parameters()).device
+    modules = nn.ModuleList([embedder, *(task for task in tasks.values() if isinstance(task, nn.Module))])
     optimizer = build_optimizer(
-        list(everything.parameters()), learning_rate=config.learning_rate, weight_decay=config.weight_decay
+        list(modules.parameters()), learning_rate=config.learning_rate, weight_decay=config.weight_decay
     )
-    stream = PositiveStream(data.sources[0].num_entities, data.seed)
-    best, best_score, num_since_best = everything.state_dict(), -1.0, 0
-    everything.train()
+    learner = _Learner(
+        name, embedder, tasks, modules, optimizer, PositiveStream(data.sources[0].num_entities, data.seed)
+    )
+    best, best_score, num_since_best = modules.state_dict(), -1.0, 0
+    modules.train()
     with track(name, total=config.num_steps, unit="steps") as advance:
         for batch in load_steps(data, 0, config.num_steps):
-            torch.manual_seed(derive_seed(data.seed, "dropout", batch.step))
-            for group in optimizer.param_groups:
-                group["lr"] = scheduled_rate(
-                    batch.step,
-                    learning_rate=config.learning_rate,
-                    warmup_steps=config.warmup_steps,
-                    num_steps=config.num_steps,
-                )
-            stream.update(batch.candidates)
-            log_q = {t: torch.from_numpy(stream.log_q(t, of)).to(device) for t, of in batch.candidates.items()}
-            batch = to_device(batch, device)
-            step = Step(batch, Embedded(embedder(batch.entities), {}), log_q)
-            losses = [loss for task in tasks.values() for loss in task.losses(step).values()]
-            loss = torch.stack(losses).sum()
-            optimizer.zero_grad()
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(everything.parameters(), config.max_grad_norm)
-            if not torch.isfinite(loss + norm):
-                raise OmnisageError(
-                    f"the loss of step {batch.step} of {name} is not finite; lower "
-                    f"baselines.{name}.training.learning_rate"
-                )
-            optimizer.step()
-            advance(1, f"loss {loss.item():.3f}")
+            loss = _take_step(learner, batch, config, data.seed)
+            advance(1, f"loss {loss:.3f}")
             if (batch.step + 1) % config.validate_every == 0 or batch.step + 1 == config.num_steps:
-                everything.eval()
+                modules.eval()
                 # Without anything held out for validation, the last weights are the best that are known.
                 score = validate().get("score", best_score)
-                everything.train()
+                modules.train()
                 num_since_best = 0 if score >= best_score else num_since_best + 1
                 if score >= best_score:
                     best_score = score
-                    best = {key: value.clone() for key, value in everything.state_dict().items()}
+                    best = {key: value.clone() for key, value in modules.state_dict().items()}
                 if num_since_best >= config.patience:
                     break
-    everything.load_state_dict(best)
-    everything.eval()
+    modules.load_state_dict(best)
+    modules.eval()
+
+
+@dataclass(frozen=True)
+class _Learner:
+    """What changes from step to step."""
+
+    name: str
+    embedder: nn.Module
+    tasks: Mapping[str, Task]
+    modules: nn.ModuleList  # of all parameters
+    optimizer: torch.optim.Optimizer
+    stream: PositiveStream
+
+
+def _take_step(learner: _Learner, batch: StepBatch, config: TrainingConfig, seed: int) -> float:
+    """One update of the weights; gives the loss."""
+    torch.manual_seed(derive_seed(seed, "dropout", batch.step))
+    rate = scheduled_rate(
+        batch.step, learning_rate=config.learning_rate, warmup_steps=config.warmup_steps, num_steps=config.num_steps
+    )
+    for group in learner.optimizer.param_groups:
+        group["lr"] = rate
+    device = next(learner.modules.parameters()).device
+    learner.stream.update(batch.candidates)
+    log_q = {t: torch.from_numpy(learner.stream.log_q(t, of)).to(device) for t, of in batch.candidates.items()}
+    batch = to_device(batch, device)
+    step = Step(batch, Embedded(learner.embedder(batch.entities), {}), log_q)
+    losses = [loss for task in learner.tasks.values() for loss in task.losses(step).values()]
+    loss = torch.stack(losses).sum()
+    learner.optimizer.zero_grad()
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(learner.modules.parameters(), config.max_grad_norm)
+    if not torch.isfinite(loss + norm):
+        raise OmnisageError(
+            f"the loss of step {batch.step} of {learner.name} is not finite; lower "
+            f"baselines.{learner.name}.training.learning_rate"
+        )
+    learner.optimizer.step()
+    return loss.item()
 
 
 def source_without_neighbors(

@@ -70,14 +70,8 @@ def fit_on_sequences(
     weights = UserEntityConfig(future_weight=config.baseline.future_weight)
     task = UserEntity(types, {sequence: model.users[sequence] for sequence in types}, weights).to(device)
 
-    @torch.no_grad()
     def embed_items(entity_type: str) -> Vectors:
-        blocks: list[Vectors] = []
-        for first in range(0, tables.num_entities[entity_type], _ENTITIES_PER_BLOCK):
-            end = min(first + _ENTITIES_PER_BLOCK, tables.num_entities[entity_type])
-            batch, _ = build_entity_batch(source, {entity_type: np.arange(first, end, dtype=np.uint32)})
-            blocks.append(to_array(model(to_device(batch, device))))
-        return np.concatenate(blocks)
+        return _embed_items(model, source, entity_type, device)
 
     def embed(sequence: str, items: Vectors, part: SequencePart, queries: Queries) -> Vectors:
         histories = Histories(part.indptr, part.entities, part.actions, part.times, part.surfaces)
@@ -102,6 +96,18 @@ def fit_on_sequences(
         for sequence, entity_type in types.items()
     }
     return BaselineVectors(entities, users)
+
+
+@torch.no_grad()
+def _embed_items(model: ItemsAndUsers, source: EntitySource, entity_type: str, device: torch.device) -> Vectors:
+    """The vectors [N, E] of all entities of a type."""
+    num_entities = source.num_entities[entity_type]
+    blocks: list[Vectors] = []
+    for first in range(0, num_entities, _ENTITIES_PER_BLOCK):
+        ids = np.arange(first, min(first + _ENTITIES_PER_BLOCK, num_entities), dtype=np.uint32)
+        batch, _ = build_entity_batch(source, {entity_type: ids})
+        blocks.append(to_array(model(to_device(batch, device))))
+    return np.concatenate(blocks)
 
 
 def _training_data(tables: Tables, source: EntitySource, config: SequenceRun, seed: int) -> TrainingData:
