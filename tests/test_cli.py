@@ -100,7 +100,7 @@ def test_the_help_of_baselines_says_what_each_is(
         (["baseline", "pinsag", "{config}"], 'Invalid value "pinsag" for NAME'),
         (
             ["baseline", "content", "{config}"],
-            "'baselines/content' needs the artifact of 'tables', which is missing or stale (has not run); run `omnisage ",
+            "'baselines/content' needs the artifact of 'tables', which is missing or stale (has not run); run `",
         ),
         (["convert", "movielens", "a", "b"], 'Invalid value "movielens" for DATASET'),
         (["fetch", "netflix", "a"], 'error: Unknown command "netflix". Available commands: movielens.'),

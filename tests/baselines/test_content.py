@@ -9,9 +9,11 @@ import pytest
 from learning_world import Prepared
 from omnisage.baselines.config import ContentConfig
 from omnisage.baselines.content import embed_content
-from omnisage.baselines.vectors import BaselineVectors, mean_of_latest
+from omnisage.baselines.latest import choose_num_latest, mean_of_latest
+from omnisage.baselines.vectors import BaselineVectors
 from omnisage.errors import OmnisageError
 from omnisage.tables.artifact import CategoryArrays, NumberArrays, TextArrays
+from omnisage.tasks.recalls import validation_recalls
 from world import community
 
 
@@ -94,7 +96,7 @@ def test_tables_without_content_are_refused() -> None:
 
 @pytest.fixture(scope="module")
 def found(prepared: Prepared) -> BaselineVectors:
-    return embed_content(ContentConfig(dim=32), prepared.open_tables(), seed=0)
+    return embed_content(ContentConfig(dim=32, num_latest=10), prepared.open_tables(), seed=0)
 
 
 def communities(prepared: Prepared, entity_type: str) -> np.ndarray:
@@ -128,7 +130,23 @@ def test_users_are_the_mean_of_their_latest_events(prepared: Prepared, found: Ba
     )
 
 
+def test_how_many_events_count_is_chosen_on_the_validation_users(prepared: Prepared, found: BaselineVectors) -> None:
+    tables, items = prepared.open_tables(), found.entities["item"]
+    part = tables.sequences["user"].part("validation")
+    assert part.queries is not None
+    recalls = {
+        number: validation_recalls(
+            tables, {"item": items}, {"user": mean_of_latest(items, part, part.queries, num_latest=number)}
+        )["user_recall@10"]
+        for number in (10, 1, 2, 3, 5, 20, 50, 200)
+    }
+    assert choose_num_latest(tables, "user", items) == max(recalls, key=lambda number: recalls[number])
+    chosen = embed_content(ContentConfig(dim=32), tables, seed=0)
+    assert chosen.num_latest == {"user": choose_num_latest(tables, "user", chosen.entities["item"])}
+    assert found.num_latest == {"user": 10}
+
+
 def test_content_is_the_same_twice(prepared: Prepared, found: BaselineVectors) -> None:
-    again = embed_content(ContentConfig(dim=32), prepared.open_tables(), seed=0)
+    again = embed_content(ContentConfig(dim=32, num_latest=10), prepared.open_tables(), seed=0)
     for entity_type, vectors in found.entities.items():
         np.testing.assert_array_equal(again.entities[entity_type], vectors)

@@ -8,8 +8,9 @@ from scipy.sparse import csr_array
 
 from learning_world import Prepared
 from omnisage.baselines.config import LightGcnConfig, LightGcnRun
+from omnisage.baselines.latest import mean_of_latest
 from omnisage.baselines.lightgcn import LightGcn, embed_lightgcn, normalised, users_and_entities, users_of
-from omnisage.baselines.vectors import BaselineVectors, mean_of_latest
+from omnisage.baselines.vectors import BaselineVectors
 from omnisage.tasks.recalls import validation_recalls
 
 
@@ -78,7 +79,7 @@ def test_training_users_have_their_own_vectors_and_others_are_folded_in(
     sequence = prepared.open_tables().sequences["user"]
     whole, trained = sequence.part("all"), sequence.part("train").users
     latest = np.stack([np.arange(len(whole.users)), np.diff(whole.indptr.astype(np.int64))], axis=1).astype(np.uint32)
-    folded = mean_of_latest(found.entities["item"], whole, latest, num_latest=50)
+    folded = mean_of_latest(found.entities["item"], whole, latest, num_latest=found.num_latest["user"])
     others = np.setdiff1d(whole.users, trained)
     np.testing.assert_allclose(found.users["user"].latest[others], folded[others], atol=1e-6)
     assert np.abs(found.users["user"].latest[trained] - folded[trained]).max(axis=1).min() > 1e-3

@@ -13,7 +13,10 @@ from omnisage.schema import ConfigModel
 from omnisage.tasks.config import HardNegativesConfig
 from omnisage.training.config import TrainingConfig
 
-_Latest = Annotated[int, Field(ge=1, description="latest events of a user whose mean the user is")]
+_Latest = Annotated[
+    int | None,
+    Field(ge=1, description="latest events of a user whose mean the user is; null: chosen on the validation users"),
+]
 
 
 class BudgetConfig(ConfigModel):
@@ -36,7 +39,7 @@ class ContentConfig(ConfigModel):
     """Content alone, untrained."""
 
     dim: Annotated[int, Field(ge=1, description="singular vectors kept")] = 256
-    num_latest: _Latest = 10
+    num_latest: _Latest = None
 
 
 class PinSageConfig(ConfigModel):
@@ -46,7 +49,7 @@ class PinSageConfig(ConfigModel):
     hard_negatives: Annotated[
         HardNegativesConfig | None, Field(description="they are ranked by the stage neighbors, which this makes stale")
     ] = None
-    num_latest: _Latest = 10
+    num_latest: _Latest = None
     training: BudgetConfig = BudgetConfig()
 
 
@@ -61,7 +64,7 @@ class LightGcnConfig(ConfigModel):
 
     num_layers: Annotated[int, Field(ge=0)] = 3
     event_share: Annotated[float, Field(gt=0, le=1, description="of a batch's pairs, where there are relations")] = 0.5
-    num_latest: _Latest = 50
+    num_latest: _Latest = None
     training: BudgetConfig = BudgetConfig()
 
 
@@ -76,7 +79,7 @@ class PinnerFormerConfig(ConfigModel):
 class TwoTowerConfig(ConfigModel):
     """Content and id of an item on one side, the mean of a user's latest items on the other."""
 
-    num_latest: _Latest = 50
+    num_latest: Annotated[int, Field(ge=1, description="latest events of a user whose mean the tower reads")] = 50
     future_weight: Annotated[float, Field(ge=0, description="of an action to come, beside the next")] = 1.0
     training: BudgetConfig = BudgetConfig()
 
@@ -95,7 +98,7 @@ class BaselinesConfig(ConfigModel):
 class LatestConfig(ConfigModel):
     """How users are made of a baseline's entities."""
 
-    num_latest: int
+    num_latest: int | None
 
 
 class LightGcnRun(ConfigModel):

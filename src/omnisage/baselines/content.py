@@ -23,9 +23,10 @@ from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
 from omnisage.baselines.config import ContentConfig
+from omnisage.baselines.latest import users_of_latest
 from omnisage.baselines.links import Links, training_links
 from omnisage.baselines.sparse import SparseMatrix, to_rows, with_unit_rows
-from omnisage.baselines.vectors import BaselineVectors, embed_all_users, mean_of_latest, unit_rows
+from omnisage.baselines.vectors import BaselineVectors, unit_rows
 from omnisage.embeddings.artifact import Vectors
 from omnisage.errors import OmnisageError
 from omnisage.randomness import derive_seed
@@ -59,17 +60,8 @@ def embed_content(config: ContentConfig, tables: Tables, *, seed: int) -> Baseli
         vectors_ND[without] = unit_rows(links.matrix[without] @ vectors_ND)
         spans = links.ranges.items()
         entities = {t: vectors_ND[begin:end] for t, (begin, end) in spans if vectors_ND[begin:end].any()}
-        users = {
-            name: embed_all_users(
-                sequence,
-                lambda part, queries, of=sequence.entity: mean_of_latest(
-                    entities[of], part, queries, num_latest=config.num_latest
-                ),
-            )
-            for name, sequence in tables.sequences.items()
-            if sequence.entity in entities
-        }
-    return BaselineVectors(entities, users)
+        users, num_latest = users_of_latest(tables, entities, config.num_latest)
+    return BaselineVectors(entities, users, num_latest)
 
 
 def _all_content(tables: Tables, links: Links) -> SparseMatrix:

@@ -21,19 +21,23 @@ from torch.nn import functional
 
 from omnisage.baselines.config import LightGcnRun
 from omnisage.baselines.fit import fit, prepare_torch, source_without_neighbors, to_array
+from omnisage.baselines.latest import mean_of_latest, users_of_latest
 from omnisage.baselines.links import training_links
 from omnisage.baselines.lists import Lists
 from omnisage.baselines.sparse import SparseMatrix, from_lists, to_rows
-from omnisage.baselines.vectors import BaselineVectors, UserVectors, Vectors, embed_all_users, mean_of_latest
+from omnisage.baselines.vectors import BaselineVectors
 from omnisage.batches.batch import EntityBatch
 from omnisage.batches.positives import PairGroup, SequenceSizes, pair_groups
 from omnisage.batches.step import BatchSizes, TrainingData
+from omnisage.embeddings.artifact import Vectors
 from omnisage.errors import OmnisageError
 from omnisage.model.modules import unit_rows
 from omnisage.tables.artifact import Tables
 from omnisage.tasks.config import EntityEntityConfig
 from omnisage.tasks.entity_entity import EntityEntity
 from omnisage.tasks.recalls import validation_recalls
+
+_NUM_VALIDATED = 10  # latest events of a user, while weights are chosen
 
 
 def embed_lightgcn(config: LightGcnRun, tables: Tables, *, seed: int) -> BaselineVectors:
@@ -69,14 +73,17 @@ def embed_lightgcn(config: LightGcnRun, tables: Tables, *, seed: int) -> Baselin
         for name, sequence in tables.sequences.items():
             part = sequence.part("validation")
             if part.queries is not None:
-                num_latest = config.lightgcn.num_latest
-                users[name] = mean_of_latest(found[sequence.entity], part, part.queries, num_latest=num_latest)
+                users[name] = mean_of_latest(found[sequence.entity], part, part.queries, num_latest=_NUM_VALIDATED)
         return validation_recalls(tables, {t: found[t] for t in tables.num_entities}, users)
 
     fit("lightgcn", model, tasks, data, validate, config=config.training)
     found = find_vectors()
-    users = {name: _users(tables, name, found, config.lightgcn.num_latest) for name in tables.sequences}
-    return BaselineVectors({t: found[t] for t in tables.num_entities}, users)
+    entities = {t: found[t] for t in tables.num_entities}
+    users, num_latest = users_of_latest(tables, entities, config.lightgcn.num_latest)
+    for name, sequence in tables.sequences.items():  # training users have vectors of their own
+        rows = np.searchsorted(sequence.part("all").users, sequence.part("train").users)
+        users[name].latest[rows] = found[users_of(name)]
+    return BaselineVectors(entities, users, num_latest)
 
 
 class LightGcn(nn.Module):
@@ -186,16 +193,3 @@ def _groups(tables: Tables, event_share: float) -> list[PairGroup]:
         for name, entity, part in events
     ]
     return of_relations + of_events
-
-
-def _users(tables: Tables, name: str, found: dict[str, Vectors], num_latest: int) -> UserVectors:
-    """Folded in, but for training users, who have their own."""
-    sequence = tables.sequences[name]
-    items = found[sequence.entity]
-    folded = embed_all_users(
-        sequence, lambda part, queries: mean_of_latest(items, part, queries, num_latest=num_latest)
-    )
-    whole, trained = sequence.part("all"), sequence.part("train")
-    rows = np.searchsorted(whole.users, trained.users)
-    folded.latest[rows] = found[users_of(name)]
-    return folded

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 
 from omnisage.baselines.config import LatestConfig
-from omnisage.baselines.vectors import BaselineVectors, embed_all_users, mean_of_latest
+from omnisage.baselines.latest import users_of_latest
+from omnisage.baselines.vectors import BaselineVectors
 from omnisage.model.inference import embed_entities
 from omnisage.progress import track
 from omnisage.tables.artifact import Tables
@@ -37,13 +38,5 @@ def embed_pinsage(
             )
             for t, n in tables.num_entities.items()
         }
-    users = {
-        name: embed_all_users(
-            sequence,
-            lambda part, queries, of=sequence.entity: mean_of_latest(
-                entities[of], part, queries, num_latest=config.num_latest
-            ),
-        )
-        for name, sequence in tables.sequences.items()
-    }
-    return BaselineVectors(entities, users)
+    users, num_latest = users_of_latest(tables, entities, config.num_latest)
+    return BaselineVectors(entities, users, num_latest)

@@ -7,15 +7,14 @@ Shapes: N entities, U users, Q queries, D width of vectors.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from omnisage.artifact import Manifest, Plan, begin, commit
-from omnisage.baselines.lists import Lists
-from omnisage.baselines.sparse import from_lists
 from omnisage.embeddings.artifact import Vectors, write_array, write_parquet
 from omnisage.errors import OmnisageError
 from omnisage.tables.artifact import SequencePart, Tables, TablesSequence
@@ -37,6 +36,7 @@ class BaselineVectors:
 
     entities: dict[str, Vectors]  # type -> [N, D]
     users: dict[str, UserVectors]  # sequence -> its users
+    num_latest: dict[str, int] = field(default_factory=dict[str, int])  # events of which a user is the mean, if it is
 
 
 def embed_all_users(sequence: TablesSequence, embed: Callable[[SequencePart, Queries], Vectors]) -> UserVectors:
@@ -52,27 +52,6 @@ def embed_all_users(sequence: TablesSequence, embed: Callable[[SequencePart, Que
     parts = {name: sequence.part(name) for name in ("validation", "test")}
     queries = {name: embed(part, part.queries) for name, part in parts.items() if part.queries is not None}
     return UserVectors(embed(whole, latest), queries)
-
-
-def mean_of_latest(entities_ND: Vectors, part: SequencePart, queries: Queries, *, num_latest: int) -> Vectors:
-    """Users as the mean of the vectors of their last known events, scaled to length 1; 0 without any event.
-
-    Args:
-        entities_ND: vectors of the entities that events are about.
-        part: the events.
-        queries: whose mean, and how many of their events are known.
-        num_latest: how many events count.
-
-    Returns:
-        [Q, D] float32.
-    """
-    begins = part.indptr.astype(np.int64)[queries[:, 0]]
-    ends = begins + queries[:, 1]
-    begins = np.maximum(begins, ends - num_latest)
-    indptr = np.append(0, np.cumsum(ends - begins))
-    places = np.arange(indptr[-1]) + np.repeat(begins - indptr[:-1], ends - begins)
-    latest = Lists(indptr, part.entities[places])
-    return unit_rows(from_lists(latest, np.ones(len(places), np.float32), len(entities_ND)) @ entities_ND)
 
 
 def unit_rows(vectors_ND: Vectors) -> Vectors:
@@ -98,11 +77,13 @@ def write_vectors(out: Path, plan: Plan, tables: Tables, vectors: BaselineVector
         for part, found in users.queries.items():
             _refuse_infinite(found, f"queries/{name}/{part}")
             write_array(partial / "queries" / name / f"{part}.npy", found)
-    counts = {
+    counts: dict[str, Any] = {
         "entities": {t: len(found) for t, found in vectors.entities.items()},
         "users": {name: len(users.latest) for name, users in vectors.users.items()},
         "dim": max((found.shape[1] for found in vectors.entities.values()), default=0),
     }
+    if vectors.num_latest:
+        counts["num_latest"] = vectors.num_latest
     return commit(out, counts)
 
 
