@@ -11,7 +11,7 @@ from rich.table import Table
 
 from omnisage.runner import Outcome, State
 
-_LOG_COLUMNS = 140
+_LOG_COLUMNS = 240  # rows of results with every baseline stay whole
 
 
 def print_error(message: str) -> None:
