@@ -20,9 +20,9 @@ BagsInput view_bags(const AnyArray& rows, const AnyArray& offsets, const AnyArra
                        "; offsets must rise within 0 .. " + std::to_string(rows.shape(0)) + ", the number of values");
   }
   const auto table_rows = view<float>(table, "table", 2);
-  const std::size_t num_hashes = importance ? importance->shape(importance->ndim() - 1) : rows.shape(1);
+  if (importance) require_layout(*importance, "importance", 2);
+  const std::size_t num_hashes = importance ? importance->shape(1) : rows.shape(1);
   if (importance) {
-    require_layout(*importance, "importance", 2);
     require(importance->shape(0) == table.shape(0), "importance must have as many rows as the table");
     require(rows.shape(1) == num_hashes + 1, "rows must have a column for each of importance, and one more");
   }

@@ -153,9 +153,12 @@ std::vector<Owned<float>> bind_attend_backward(const AttentionArrays& arrays, co
 WeightedSumsInput view_weighted(const std::vector<AnyArray>& parts, const AnyArray& rows, const AnyArray& present,
                                 const AnyArray& weights) {
   require(!parts.empty(), "parts is empty; rows must have channels");
+  require_layout(parts[0], "a part of rows", 2);
+  require_layout(rows, "rows", 2);
+  require_layout(weights, "weights", 3);
   WeightedSumsInput input{.num_anchors = rows.shape(0),
-                          .num_slots = rows.ndim() == 2 ? rows.shape(1) : 0,
-                          .num_weights = weights.ndim() == 3 ? weights.shape(2) : 0,
+                          .num_slots = rows.shape(1),
+                          .num_weights = weights.shape(2),
                           .num_rows = parts[0].shape(0),
                           .parts = {},
                           .rows = view<std::int64_t>(rows, "rows", 2),

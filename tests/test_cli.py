@@ -11,6 +11,7 @@ from typing import get_args
 import pytest
 
 from omnisage import __version__, cli
+from omnisage.baseline_stages import BASELINES
 from omnisage.cli import main
 from omnisage.pipeline import STAGES, Job
 from omnisage.runner import Outcome, State
@@ -73,6 +74,16 @@ def test_the_help_of_a_stage_says_what_it_reads_and_writes(
     assert f"Example: omnisage {stage.name} omnisage.yaml" in text
 
 
+def test_the_help_of_baselines_says_what_each_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "baseline", "--help") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for baseline in BASELINES:
+        assert f"{baseline.name}: {baseline.summary}" in text
+    assert "docs/baselines.md" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -86,6 +97,11 @@ def test_the_help_of_a_stage_says_what_it_reads_and_writes(
         ),
         (["status", "--set", "seed=x", "{config}"], 'omnisage.yaml, --set seed=x: seed: got "x"; it must be a valid'),
         (["graph", "{config}"], "'graph' needs the artifact of 'tables', which is missing or stale (has not run)"),
+        (["baseline", "pinsag", "{config}"], 'Invalid value "pinsag" for NAME'),
+        (
+            ["baseline", "content", "{config}"],
+            "'baselines/content' needs the artifact of 'tables', which is missing or stale (has not run); run `",
+        ),
         (["convert", "movielens", "a", "b"], 'Invalid value "movielens" for DATASET'),
         (["fetch", "netflix", "a"], 'error: Unknown command "netflix". Available commands: movielens.'),
     ],

@@ -118,6 +118,8 @@ def make_batch(catalog: Catalog, items: Ids, vector_size: int) -> EntityBatch:
         neighbors_BK=torch.from_numpy(np.where(present, rows, 0)),
         log_weights_BK=torch.from_numpy((np.log1p(weights / 1e-4) / np.log1p(1e4)).astype(np.float32)),
         present_BK=torch.from_numpy(present),
+        weights_BK=torch.from_numpy(weights.astype(np.float32)),
+        ids_B=torch.from_numpy(anchor_rows),
     )
     return EntityBatch(features, {"item": anchors})
 

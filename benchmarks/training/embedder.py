@@ -134,7 +134,9 @@ def encoder_alone(size: Size, options: argparse.Namespace, limit: dict) -> list[
     own, tokens = (torch.randn(n).requires_grad_() for n in ((num_anchors, num_own, dim), (num_unique, dim)))
     neighbors = torch.randint(num_unique, (num_anchors, num_slots))
     everywhere = torch.ones(num_anchors, num_slots, dtype=torch.bool)
-    anchors = Anchors(torch.empty(0), neighbors, torch.rand(num_anchors, num_slots), everywhere)
+    anchors = Anchors(
+        torch.empty(0), neighbors, torch.rand(num_anchors, num_slots), everywhere, torch.empty(0), torch.empty(0)
+    )
     few = Anchors(*(getattr(anchors, name)[:num_small] for name in Anchors.__dataclass_fields__))
 
     def collapsed(own: Tensor, of: Anchors) -> Tensor:

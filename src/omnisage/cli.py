@@ -1,4 +1,4 @@
-"""The `omnisage` command: `run`, `status`, `ablate`, every stage by its name, `schema`, `fetch` and `convert`.
+"""The `omnisage` command: `run`, `status`, `ablate`, stages and baselines by name, `schema`, `fetch` and `convert`.
 
 Nothing heavy is imported here: stages and data set readers load when they run, so help answers at once.
 """
@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from omnisage import __version__
+from omnisage.baseline_stages import BASELINES, baseline_states, run_baseline
 from omnisage.errors import OmnisageError
 from omnisage.launch import read_launch
 from omnisage.pipeline import STAGES, Job, Stage
@@ -43,6 +44,9 @@ Each stage writes one folder of the workspace, `workspace/` beside the config fi
 
 # The keys of `omnisage.datasets.DATASETS`, repeated so that help need not load its readers.
 Dataset = Literal["movielens_100k", "movielens_latest_small", "movietweetings", "hetrec_lastfm", "s3rec", "citeulike_t"]
+
+# The names of `omnisage.baseline_stages.BASELINES`, repeated because help is made of them.
+BaselineName = Literal["content", "pinsage", "gat", "gat_2hops", "lightgcn", "two_tower", "pinnerformer"]
 
 _PIPELINE = Group("Whole pipeline", sort_key=0)
 _STAGE = Group("One stage, in order", sort_key=1)
@@ -114,11 +118,13 @@ def run(place: Place, *, force: _Force = False) -> None:
 
 @app.command(group=_PIPELINE)
 def status(place: Place, *, as_json: _Json = False) -> None:
-    """Say which stages are stale and why; change nothing.
+    """Say which stages, and which baselines of those that were trained, are stale and why; change nothing.
 
     Example: `omnisage status omnisage.yaml`
     """
-    states = inspect(place.job())
+    job = place.job()
+    states = inspect(job)
+    states += baseline_states(job, states)
     if as_json:
         print_states_json(states)
     else:
@@ -144,6 +150,26 @@ def _add_stage(stage: Stage, position: int) -> None:
 
 for _position, _stage in enumerate(STAGES):
     _add_stage(_stage, _position)
+
+
+def _add_baseline() -> None:
+    def baseline(name: BaselineName, place: Place, *, force: _Force = False) -> None:
+        print_outcomes(run_baseline(place.job(), name, force=force))
+
+    listed = "\n".join(f"- `{of.name}`: {of.summary}" for of in BASELINES)
+    text = (
+        "Train a baseline that the model is compared with, and write its vectors to `baselines/NAME/`.\n\n"
+        f"{listed}\n\n"
+        "All learn from the tables, graph and neighbors that the model learns from, with the budget of `training` "
+        "unless the section `baselines` of the config sets another. The next `omnisage run` or `omnisage evaluation` "
+        "measures it beside the model; one that has become stale is left out, with a message. What each is, its "
+        "source, and what differs: `docs/baselines.md`.\n\n"
+        "Example: `omnisage baseline content omnisage.yaml`, then `omnisage run omnisage.yaml`"
+    )
+    app.command(baseline, name="baseline", help=text, group=_PIPELINE)
+
+
+_add_baseline()
 
 
 @app.command(group=_DATA)

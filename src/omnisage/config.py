@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from omnisage.baselines.config import BaselinesConfig
 from omnisage.config_file import explain, read_config_file
 from omnisage.errors import OmnisageError
 from omnisage.evaluation.config import EvaluationConfig
@@ -42,6 +43,7 @@ class Config(ConfigModel):
     tasks: TasksConfig = TasksConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    baselines: BaselinesConfig = BaselinesConfig()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -70,6 +72,7 @@ class Config(ConfigModel):
     def proximity(self) -> NeighborsStageConfig:
         """The `neighbors` stage's own config."""
         hard = self.tasks.entity_entity.hard_negatives if self.tasks.entity_entity.weight > 0 else None
+        hard = hard or self.baselines.pinsage.hard_negatives
         ranked = None if hard is None else RankedConfig(ranks=hard.ranks, targets=_targets(self))
         return NeighborsStageConfig(**dict(self.neighbors), ranked=ranked)
 
@@ -210,12 +213,20 @@ def _targets(config: Config) -> dict[str, list[str]]:
 
 
 def _find_unusable_negatives(config: Config) -> list[Problem]:
-    """Hard negatives without relations, by which alone anything can be ranked."""
-    hard = config.tasks.entity_entity.hard_negatives
-    if hard is None or config.relations:
-        return []
-    text = "hard negatives are ranked by walks over relations, and there are none; add relations, or set it to null"
-    return [Problem(("tasks", "entity_entity", "hard_negatives"), hard.model_dump(), text)]
+    """Hard negatives without relations, by which alone anything can be ranked, or of two different ranks."""
+    places = {
+        ("tasks", "entity_entity", "hard_negatives"): config.tasks.entity_entity.hard_negatives,
+        ("baselines", "pinsage", "hard_negatives"): config.baselines.pinsage.hard_negatives,
+    }
+    given = {path: hard for path, hard in places.items() if hard is not None}
+    if not config.relations:
+        text = "hard negatives are ranked by walks over relations, and there are none; add relations, or set it to null"
+        return [Problem(path, hard.model_dump(), text) for path, hard in given.items()]
+    if len({hard.ranks for hard in given.values()}) > 1:
+        path, hard = list(given.items())[-1]
+        text = "the stage neighbors ranks entities once; give the ranks of tasks.entity_entity.hard_negatives"
+        return [Problem((*path, "ranks"), hard.ranks, text)]
+    return []
 
 
 def _find_nothing_to_learn(config: Config) -> list[Problem]:

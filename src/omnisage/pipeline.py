@@ -49,7 +49,19 @@ class Stage:
     summary: str
     config: Callable[[Config], ConfigModel]
     run: Callable[[Job, Plan], Manifest]
-    own_inputs: Callable[[Job], dict[str, str]] | None = None  # sha256 of what else it reads, which is the user's own
+    own_inputs: Callable[[Job], dict[str, str]] | None = None  # sha256 of what else it reads
+    kind: str | None = None  # of its artifact, where that is not the name
+    command: str | None = None  # what runs it, where that is not its name
+
+    @property
+    def artifact(self) -> str:
+        """What its manifest says that it is."""
+        return self.kind or self.name
+
+    @property
+    def command_line(self) -> str:
+        """What a user types to run it, without the config file."""
+        return f"omnisage {self.command or self.name}"
 
 
 # Each stage is imported when it runs, so that `omnisage --help` loads neither torch nor ibis.
@@ -71,6 +83,12 @@ def _tables_inputs(job: Job) -> dict[str, str]:
     from omnisage.tables.stage import hash_inputs
 
     return hash_inputs(job.config.tables, job.base, job.workspace)
+
+
+def _evaluation_inputs(job: Job) -> dict[str, str]:
+    from omnisage.baseline_stages import finished_baselines
+
+    return {of.stage.name: of.sha256 for of in finished_baselines(job) if of.reason is None}
 
 
 def _graph(job: Job, plan: Plan) -> Manifest:
@@ -136,7 +154,11 @@ def _index(job: Job, plan: Plan) -> Manifest:
 
 
 def _evaluation(job: Job, plan: Plan) -> Manifest:
+    from omnisage.baseline_stages import finished_baselines, report_stale
     from omnisage.evaluation.stage import run
+
+    finished = finished_baselines(job)
+    report_stale(finished)
 
     return run(
         job.config.evaluation,
@@ -148,6 +170,7 @@ def _evaluation(job: Job, plan: Plan) -> Manifest:
         embeddings=job.folder("embeddings"),
         index=job.folder("index"),
         training=job.folder("training"),
+        baselines={of.name: job.folder(of.stage.name) for of in finished if of.reason is None},
     )
 
 
@@ -201,5 +224,6 @@ STAGES: tuple[Stage, ...] = (
         summary="Measure the model beside baselines on held-out users and pairs, and write the report",
         config=lambda config: config.evaluation,
         run=_evaluation,
+        own_inputs=_evaluation_inputs,
     ),
 )

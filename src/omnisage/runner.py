@@ -52,7 +52,7 @@ def inspect(job: Job, stages: tuple[Stage, ...] = STAGES) -> list[State]:
             reason = why_stale(job.folder(stage.name), make_plan(job, stage))
         else:
             reason = f"waits for {waiting_for}"
-        states[stage.name] = State(stage.name, reason, _counts(job, stage.name))
+        states[stage.name] = State(stage.name, reason, _counts(job, stage))
     return list(states.values())
 
 
@@ -84,9 +84,10 @@ def run_one(job: Job, name: str, *, force: bool = False, stages: tuple[Stage, ..
         needed = _ancestors(stage, stages)
         for state in inspect(job, tuple(other for other in stages if other.name in needed)):
             if state.reason is not None:
+                command = next(other.command_line for other in stages if other.name == state.stage)
                 raise OmnisageError(
                     f"'{name}' needs the artifact of '{state.stage}', which is missing or stale ({state.reason}); "
-                    f"run `omnisage {state.stage}` with the same config first, or `omnisage run` for everything"
+                    f"run `{command}` with the same config first, or `omnisage run` for all seven stages"
                 )
         return _run_if_stale(job, stage, make_plan(job, stage), place="", force=force)
 
@@ -122,7 +123,7 @@ def _run_if_stale(job: Job, stage: Stage, plan: Plan, place: str, *, force: bool
     folder = job.folder(stage.name)
     reason = "forced" if force else why_stale(folder, plan)
     if reason is None:
-        return Outcome(stage.name, None, read_manifest(folder, stage.name).counts)
+        return Outcome(stage.name, None, read_manifest(folder, stage.artifact).counts)
     if read_launch().is_first:
         if force:
             discard_partial(folder)
@@ -144,12 +145,12 @@ def make_plan(job: Job, stage: Stage) -> Plan:
     if stage.own_inputs is not None:
         inputs |= stage.own_inputs(job)
     config = stage.config(job.config).model_dump(mode="json", exclude=WITHOUT_EFFECT)
-    return Plan(stage.name, config, job.config.seed, inputs)
+    return Plan(stage.artifact, config, job.config.seed, inputs)
 
 
-def _counts(job: Job, stage: str) -> dict[str, Any] | None:
+def _counts(job: Job, stage: Stage) -> dict[str, Any] | None:
     try:
-        return read_manifest(job.folder(stage), stage).counts
+        return read_manifest(job.folder(stage.name), stage.artifact).counts
     except OmnisageError:  # absent or damaged: `why_stale` says which
         return None
 

@@ -16,7 +16,7 @@ from omnisage.runner import Outcome, State
 if TYPE_CHECKING:  # help need not wait for what studies import
     from omnisage.study.compare import Line
 
-_LOG_COLUMNS = 140
+_LOG_COLUMNS = 240  # rows of results with every baseline stay whole
 
 
 def print_error(message: str) -> None:
@@ -89,6 +89,8 @@ def headline(stage: str, counts: dict[str, Any]) -> str:
     """The counts of a manifest that matter most, in a few words."""
     if not counts:
         return ""
+    if stage.startswith("baselines/"):  # its training, and its vectors, are those of a model
+        stage = "training" if stage.endswith(".training") else "embeddings"
     match stage:
         case "tables":
             edges = sum(relation["edges"] for relation in counts["relations"].values())

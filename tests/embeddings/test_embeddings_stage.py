@@ -148,7 +148,7 @@ def test_a_killed_run_goes_on_with_the_files_that_are_missing(
     prepared: Prepared, training: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     out, written = tmp_path / "embeddings", []
-    write = stage._write_array
+    write = stage.write_array
 
     def write_until_killed(path: Path, values: np.ndarray) -> None:
         if len(written) == after:
@@ -157,14 +157,14 @@ def test_a_killed_run_goes_on_with_the_files_that_are_missing(
         write(path, values)
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "_write_array", write_until_killed)
+        patch.setattr(stage, "write_array", write_until_killed)
         with pytest.raises(KeyboardInterrupt):
             run(prepared, training, out)
     assert not out.exists()
     before = {path: path.stat().st_mtime_ns for path in partial_folder(out).rglob("*.npy")}
     assert len(before) == after
     again: list[Path] = []
-    monkeypatch.setattr(stage, "_write_array", lambda path, values: (again.append(path), write(path, values)))
+    monkeypatch.setattr(stage, "write_array", lambda path, values: (again.append(path), write(path, values)))
     run(prepared, training, out)
     assert not set(again) & set(before)
     assert bytes_of(out) == bytes_of(finished)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -31,8 +32,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return write_run(tmp_path_factory.mktemp("run"))
 
 
-def evaluate_into(out: Path, folders: dict[str, Path], num_threads: int = 1) -> Path:
-    run(CONFIG, Plan("evaluation", {}, 0, {}), out, num_threads=num_threads, **folders)
+def evaluate_into(
+    out: Path, folders: dict[str, Path], num_threads: int = 1, baselines: dict[str, Path] | None = None
+) -> Path:
+    run(CONFIG, Plan("evaluation", {}, 0, {}), out, num_threads=num_threads, baselines=baselines, **folders)
     return out
 
 
@@ -139,6 +142,47 @@ def test_the_report_is_the_same_for_one_and_two_threads(
     again = evaluate_into(tmp_path / "evaluation", folders, num_threads=2)
     for name in ("metrics.json", "report.html", "unit_values.parquet"):
         assert (again / name).read_bytes() == (evaluated / name).read_bytes()
+
+
+def test_a_baseline_stands_in_numbers_table_and_report_where_it_has_vectors(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    some = tmp_path / "pinsage"
+    shutil.copytree(folders["embeddings"], some)
+    for name in ("person", "tag"):
+        (some / "entities" / f"{name}.npy").unlink()
+    evaluated = evaluate_into(tmp_path / "evaluation", folders, baselines={"pinsage": some})
+    evaluation = open_evaluation(evaluated)
+    values = {(r.task, r.name, r.regime, r.metric, r.method): r.value for r in evaluation.records}
+    assert {name for _, name, _, _, method in values if method == "pinsage"} == {
+        "user -> film",
+        "film -> film",
+        "film.kind",
+    }
+    assert all(value == values[*row, "model"] for (*row, method), value in values.items() if method == "pinsage")
+    assert all(r.value == r.low == r.high == 0 for r in evaluation.differences if r.method == "model - pinsage")
+    headers, texts = summary_rows(evaluated)
+    column = headers.index("PinSage")
+    assert [row[column] != "-" for row in texts] == [True, True, True, False, False, True]
+    page = Page((evaluated / "report.html").read_text())
+    assert page.open == []
+    assert "PinSage" in page.text
+
+
+def test_a_baseline_that_is_damaged_or_of_other_tables_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
+    some = tmp_path / "pinsage"
+    shutil.copytree(folders["embeddings"], some)
+    films = some / "entities" / "film.npy"
+    np.save(films, np.load(films)[:5])
+    with pytest.raises(
+        OmnisageError, match=r"hold 5 vectors for the 24 .* 'film'; run `omnisage baseline pinsage --force`"
+    ):
+        evaluate_into(tmp_path / "evaluation", folders, baselines={"pinsage": some})
+    films.write_bytes(films.read_bytes()[:-4])
+    with pytest.raises(
+        OmnisageError, match=r"baseline 'pinsage': .*film\.npy is damaged .* `omnisage baseline pinsage"
+    ):
+        evaluate_into(tmp_path / "evaluation", folders, baselines={"pinsage": some})
 
 
 def test_an_index_of_other_embeddings_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:

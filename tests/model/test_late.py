@@ -37,6 +37,8 @@ def make_batch(num_items: int, num_groups: int, num_slots: int) -> EntityBatch:
         neighbors_BK=torch.randint(num_groups + num_items, (num_items, num_slots)),
         log_weights_BK=torch.rand(num_items, num_slots),
         present_BK=present_BK,
+        weights_BK=torch.rand(num_items, num_slots),
+        ids_B=torch.arange(num_items),
     )
     return EntityBatch({"group": features(num_groups), "item": features(num_items)}, {"item": anchors})
 

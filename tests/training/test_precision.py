@@ -99,6 +99,8 @@ def test_gradients_of_an_entity_that_many_anchors_read_add_up_in_float32() -> No
         neighbors_BK=torch.ones(num_anchors, 4, dtype=torch.int64),
         log_weights_BK=torch.rand(num_anchors, 4),
         present_BK=torch.ones(num_anchors, 4, dtype=torch.bool),
+        weights_BK=torch.rand(num_anchors, 4),
+        ids_B=torch.zeros(num_anchors, dtype=torch.int64),
     )
     batch = EntityBatch({"item": {"image": torch.randn(2, 3), LOG_DEGREE: torch.ones(2, 1)}}, {"item": anchors})
     weights = list(embedders.feature_encoders["item"].neighbor.parameters())

@@ -11,6 +11,7 @@ from omnisage.batches.entities import describe_model
 from omnisage.model.inference import embed_entities, embed_users
 from omnisage.model.model import Model
 from omnisage.tables.artifact import Tables
+from omnisage.tasks import recalls
 from omnisage.training import validation
 from omnisage.training.validation import validate
 
@@ -68,7 +69,7 @@ def test_scores_are_those_of_a_loop(
     monkeypatch: pytest.MonkeyPatch,
     block: int,
 ) -> None:
-    monkeypatch.setattr(validation, "_QUERIES_PER_BLOCK", block)
+    monkeypatch.setattr(recalls, "_QUERIES_PER_BLOCK", block)
     metrics = validate(model, prepared.source(), tables, max_length=12)
     assert model.training  # as it was
 

@@ -4,7 +4,7 @@ Shapes: U unique entities of a type, A anchors of all types, B anchors of one ty
 L events, P positives, C candidates, M extra negatives of a query.
 """
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -35,6 +35,8 @@ class Anchors:
     neighbors_BK: Tensor  # int64, rows among the unique entities of all types, in `EntityBatch` order
     log_weights_BK: Tensor  # float32, scaled log(1 + weight)
     present_BK: Tensor  # bool
+    weights_BK: Tensor  # float32, proximity; 0 where absent
+    ids_B: Tensor  # int64, dense ids
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class EntityBatch:
 
     features: dict[str, RawFeatures]  # every type, of its unique entities (anchors and neighbors)
     anchors: dict[str, Anchors]  # the types that have anchors
+    # For models of two hops: the anchors and their neighbors, with some neighbors of theirs.
+    inner: dict[str, Anchors] = field(default_factory=dict[str, Anchors])
 
 
 @dataclass(frozen=True)

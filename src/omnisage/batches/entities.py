@@ -30,6 +30,7 @@ class EntitySource:
     neighbors: dict[str, TypeNeighbors]
     eps: float  # of the forward push: a weight of w is w / eps visits of its budget
     warm: dict[str, Ids] = field(default_factory=dict[str, Ids])  # of types with cold entities, those that are not
+    num_inner: int = 0  # neighbors of each block that a neighbor brings along, for models of two hops
 
     def num_warm(self, entity_type: str) -> int:
         """How many entities of a type training may draw."""
@@ -57,48 +58,69 @@ def build_entity_batch(source: EntitySource, anchors: dict[str, Ids]) -> tuple[E
     Returns:
         The batch, anchors in the order given; and each type's unique entities (anchors and neighbors), rising.
     """
-    slots = {t: np.ascontiguousarray(source.neighbors[t].ids[ids]) for t, ids in anchors.items()}
-    unique = {t: _unique_ids(t, source, anchors, slots) for t in source.num_entities}
+    asked = [_ask(t, ids, source.neighbors[t]) for t, ids in anchors.items()]
+    unique = {t: _unique_ids(t, asked) for t in source.num_entities}
+    inner: list[_Asked] = []
+    if source.num_inner:
+        inner = [_ask(t, ids, source.neighbors[t], source.num_inner) for t, ids in unique.items() if len(ids)]
+        unique = {t: _unique_ids(t, inner) for t in source.num_entities}
     firsts = dict(zip(unique, np.cumsum([0, *(len(ids) for ids in unique.values())])[:-1], strict=True))
     batch = EntityBatch(
         features={t: gather_features(source.features[t], source.degrees[t], ids) for t, ids in unique.items()},
-        anchors={t: _build_anchors(source, t, ids, slots[t], unique, firsts) for t, ids in anchors.items()},
+        anchors={of.type: _build_anchors(source.eps, of, unique, firsts) for of in asked},
+        inner={of.type: _build_anchors(source.eps, of, unique, firsts) for of in inner},
     )
     return batch, unique
 
 
-def _unique_ids(entity_type: str, source: EntitySource, anchors: dict[str, Ids], slots: dict[str, Ids]) -> Ids:
-    found = [anchors[entity_type]] if entity_type in anchors else []
-    for anchor_type, ids_BK in slots.items():
-        found += [
-            ids_BK[:, block.begin : block.end].ravel()
-            for block in source.neighbors[anchor_type].blocks
-            if block.type == entity_type
-        ]
+@dataclass(frozen=True)
+class _Asked:
+    """Entities of a type, and the neighbors in their slots."""
+
+    type: str
+    ids_B: Ids
+    slots_BK: Ids
+    weights_BK: NDArray[np.float32]
+    blocks: tuple[Block, ...]
+
+
+def _ask(entity_type: str, ids_B: Ids, neighbors: TypeNeighbors, num_per_block: int | None = None) -> _Asked:
+    """All slots, or the first ones of each block."""
+    if num_per_block is None:
+        slots_BK, weights_BK = np.ascontiguousarray(neighbors.ids[ids_B]), np.asarray(neighbors.weights[ids_B])
+        return _Asked(entity_type, ids_B, slots_BK, weights_BK, neighbors.blocks)
+    columns, blocks = list[int](), list[Block]()
+    for block in neighbors.blocks:
+        first = len(columns)
+        columns += range(block.begin, min(block.begin + num_per_block, block.end))
+        blocks.append(Block(block.type, block.relations, first, len(columns)))
+    places = np.ix_(ids_B, np.array(columns, np.int64))
+    return _Asked(entity_type, ids_B, neighbors.ids[places], neighbors.weights[places], tuple(blocks))
+
+
+def _unique_ids(entity_type: str, asked: list[_Asked]) -> Ids:
+    found = [of.ids_B for of in asked if of.type == entity_type]
+    for of in asked:
+        found += [of.slots_BK[:, block.begin : block.end].ravel() for block in of.blocks if block.type == entity_type]
     unique = np.unique(np.concatenate(found)) if found else np.empty(0, np.uint32)
     return unique[:-1] if len(unique) and unique[-1] == EMPTY else unique
 
 
-def _build_anchors(
-    source: EntitySource,
-    entity_type: str,
-    ids_B: Ids,
-    slots_BK: Ids,
-    unique: dict[str, Ids],
-    firsts: dict[str, int],
-) -> Anchors:
+def _build_anchors(eps: float, asked: _Asked, unique: dict[str, Ids], firsts: dict[str, int]) -> Anchors:
+    slots_BK, weights_BK = asked.slots_BK, asked.weights_BK
     rows_BK = np.zeros(slots_BK.shape, np.int64)
     present_BK = slots_BK != EMPTY
-    for block in source.neighbors[entity_type].blocks:
+    for block in asked.blocks:
         rows_BK[:, block.begin : block.end] = _rows_of_block(block, slots_BK, unique, firsts)
-    weights_BK = np.asarray(source.neighbors[entity_type].weights[ids_B])
     # In [0, 1]: the log of the visits that a budget of 1 / eps steps would pay this neighbor.
-    log_weights_BK = np.log1p(weights_BK / source.eps) / np.log1p(1 / source.eps)
+    log_weights_BK = np.log1p(weights_BK / eps) / np.log1p(1 / eps)
     return Anchors(
-        rows_B=torch.from_numpy(np.searchsorted(unique[entity_type], ids_B)),
+        rows_B=torch.from_numpy(np.searchsorted(unique[asked.type], asked.ids_B)),
         neighbors_BK=torch.from_numpy(np.where(present_BK, rows_BK, 0)),
         log_weights_BK=torch.from_numpy(log_weights_BK.astype(np.float32)),
         present_BK=torch.from_numpy(present_BK),
+        weights_BK=torch.from_numpy(weights_BK),
+        ids_B=torch.from_numpy(asked.ids_B.astype(np.int64)),
     )
 
 

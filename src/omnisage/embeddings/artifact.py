@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from omnisage.artifact import Manifest, read_manifest
@@ -49,7 +51,7 @@ class Embeddings:
 
 
 def open_embeddings(folder: Path) -> Embeddings:
-    """Open the `embeddings` artifact.
+    """Open the `embeddings` artifact: the stage's own, or that of a baseline, which may have fewer parts.
 
     Raises:
         OmnisageError: the stage has not run, or a file is damaged.
@@ -68,6 +70,28 @@ def open_embeddings(folder: Path) -> Embeddings:
         features.setdefault(ids_path.parent.name, {})[feature] = FeatureQueries(vectors, ids)
     cold = {path.stem: _load(path) for path in sorted((folder / "cold").glob("*.npy"))}
     return Embeddings(folder, manifest, entities, users, features, cold)
+
+
+def write_array(path: Path, values: NDArray[np.float32] | NDArray[np.uint32]) -> None:
+    """Write a file of the artifact; a killed run leaves the whole of it or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        np.save(file, np.ascontiguousarray(values))
+    temporary.rename(path)
+
+
+def write_parquet(path: Path, ids: pa.Array, vectors: Vectors) -> None:
+    """Write vectors keyed by the user's own ids.
+
+    Args:
+        ids: [N].
+        vectors: [N, D].
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    flat = pa.array(np.ascontiguousarray(vectors).ravel())
+    embeddings = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+    pq.write_table(pa.table({"id": ids, "embedding": embeddings}), path)
 
 
 def _load(path: Path) -> Vectors:

@@ -10,14 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
 from omnisage.artifact import Manifest, Plan, begin, commit
 from omnisage.batches.batch import Bags, Histories, RawFeature, to_device
 from omnisage.batches.entities import EntitySource, build_entity_batch
+from omnisage.embeddings.artifact import write_array, write_parquet
 from omnisage.graph.artifact import open_graph
 from omnisage.model.inference import Vectors, embed_chosen, embed_entities, embed_users
 from omnisage.neighbors.newcomers import with_newcomers
@@ -54,8 +53,8 @@ def run(
         OmnisageError: an input that is missing or damaged.
     """
     opened = open_tables(tables)
-    source = open_source(opened, graph, neighbors)
     trained = open_trained(training)
+    source = open_source(opened, graph, neighbors, num_inner=trained.config.num_inner)
     torch.set_num_threads(trained.manifest.plan.config["training"]["num_threads"])
     partial = begin(out, plan)
     entities = {t: _write_entities(partial, t, opened, source, trained) for t in opened.num_entities}
@@ -88,8 +87,8 @@ def _write_entities(partial: Path, entity_type: str, tables: Tables, source: Ent
                 device=trained.device,
                 advance=advance,
             )
-        _write_parquet(path.with_suffix(".parquet"), tables.ids(entity_type), vectors)
-        _write_array(path, vectors)
+        write_parquet(path.with_suffix(".parquet"), tables.ids(entity_type), vectors)
+        write_array(path, vectors)
     return np.load(path, mmap_mode="r")
 
 
@@ -115,17 +114,17 @@ def _write_users(partial: Path, name: str, tables: Tables, entities_NE: Vectors,
         queries = np.stack([np.arange(len(lengths)), lengths], axis=1).astype(np.uint32)
         with track(f"embeddings of {name}", total=len(queries), unit="users") as advance:
             vectors = embed(whole, queries, advance)
-        _write_parquet(path.with_suffix(".parquet"), tables.user_ids(name), vectors)
-        _write_array(path, vectors)
+        write_parquet(path.with_suffix(".parquet"), tables.user_ids(name), vectors)
+        write_array(path, vectors)
     if name in tables.cold.events:
         asked = np.unique(tables.cold.events[name][:, :2], axis=0)
-        _write_array(partial / "queries" / name / "cold.npy", embed(sequence.part("test"), asked))
+        write_array(partial / "queries" / name / "cold.npy", embed(sequence.part("test"), asked))
     for part_name in ("validation", "test"):
         part = sequence.part(part_name)
         queries_path = partial / "queries" / name / f"{part_name}.npy"
         if part.queries is not None and not queries_path.exists():
             with track(f"{part_name} queries of {name}", total=len(part.queries), unit="queries") as advance:
-                _write_array(queries_path, embed(part, part.queries, advance))
+                write_array(queries_path, embed(part, part.queries, advance))
     return sequence.num_users
 
 
@@ -152,7 +151,7 @@ def _write_cold(
             embed_chosen(trained.model.embedders, source, entity_type, block, device=trained.device) for block in blocks
         ]
         width = trained.config.embedding_dim
-        _write_array(
+        write_array(
             partial / "cold" / f"{entity_type}.npy", np.concatenate([np.empty((0, width), np.float32), *vectors])
         )
 
@@ -181,26 +180,11 @@ def _write_feature_queries(partial: Path, entity_type: str, source: EntitySource
         present = _is_present(batch.features[entity_type][feature])[rows]
         encoded = trained.entity_feature.encode(entity_type, feature, vectors[feature][rows[present]])
         path = partial / "features" / entity_type / f"{feature}.npy"
-        _write_array(path, encoded.cpu().numpy())
-        _write_array(path.with_suffix(".ids.npy"), ids[present].astype(np.uint32))
+        write_array(path, encoded.cpu().numpy())
+        write_array(path.with_suffix(".ids.npy"), ids[present].astype(np.uint32))
 
 
 def _is_present(raw: RawFeature) -> NDArray[np.bool_]:
     if isinstance(raw, Bags):
         return (raw.offsets[1:] > raw.offsets[:-1]).numpy()
     return (raw[:, -1] > 0).numpy()
-
-
-def _write_array(path: Path, values: NDArray[np.float32] | NDArray[np.uint32]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        np.save(file, np.ascontiguousarray(values))
-    temporary.rename(path)
-
-
-def _write_parquet(path: Path, ids: pa.Array, vectors: Vectors) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    flat = pa.array(np.ascontiguousarray(vectors).ravel())
-    embeddings = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
-    pq.write_table(pa.table({"id": ids, "embedding": embeddings}), path)

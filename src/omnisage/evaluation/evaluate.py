@@ -1,5 +1,6 @@
 """Measures a held-out part: every task, regime and method, in one place for the stage and for experiments."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from omnisage.evaluation.item_knn_choice import choose_item_knn
 from omnisage.evaluation.pair_queries import pair_retrievals
 from omnisage.evaluation.probe import probe
 from omnisage.evaluation.records import Record, SliceRecord
-from omnisage.evaluation.retrieval import measure
+from omnisage.evaluation.retrieval import Measurement, Retrieval, measure
 from omnisage.evaluation.slices import entity_slices
 from omnisage.evaluation.user_queries import USER_TASKS, tuned_key, user_retrievals
 from omnisage.progress import track
@@ -53,7 +54,13 @@ class Evaluation:
 
 
 def evaluate(
-    tables: Tables, embeddings: Embeddings, part: str, *, config: EvaluationConfig | None = None, seed: int = 0
+    tables: Tables,
+    embeddings: Embeddings,
+    part: str,
+    *,
+    config: EvaluationConfig | None = None,
+    seed: int = 0,
+    learned: Mapping[str, Embeddings] | None = None,
 ) -> Evaluation:
     """Measure the model and the baselines on held-out users and pairs.
 
@@ -63,6 +70,7 @@ def evaluate(
         part: `validation` or `test`.
         config: what is measured; by default the defaults.
         seed: of the random candidates and the bootstrap.
+        learned: `embeddings` artifacts of baselines, by method; each is a method of the tasks that it has vectors for.
 
     Raises:
         OmnisageError: the training files hold something of the held-out parts, or the embeddings do not fit.
@@ -74,33 +82,26 @@ def evaluate(
         raise OmnisageError(f"part is '{part}'; give 'validation' or 'test'")
     config = config or EvaluationConfig()
     _refuse_leaks(tables)
-    _refuse_other_entities(tables, embeddings)
+    _refuse_other_entities(tables, embeddings, list(tables.num_entities), command="embeddings")
+    learned = learned or {}
+    for name, vectors in learned.items():
+        _refuse_other_entities(tables, vectors, list(vectors.entities), command=f"baseline {name} --force")
+    masks = config.mask_history
     item_knn = {
-        tuned_key(task, name): choose_item_knn(tables, name, task, k=config.ks[0], mask_history=config.mask_history)
+        tuned_key(task, name): choose_item_knn(tables, name, task, k=config.ks[0], mask_history=masks)
         for name in embeddings.users
         for task in USER_TASKS
     }
     links = training_links(tables)
     retrievals = [
-        *user_retrievals(tables, embeddings, part, mask_history=config.mask_history, tuned=item_knn),
-        *pair_retrievals(tables, embeddings, part, links=links),
-        *feature_retrievals(tables, embeddings, links=links),
+        *user_retrievals(tables, embeddings, part, mask_history=masks, tuned=item_knn, learned=learned),
+        *pair_retrievals(tables, embeddings, part, links=links, learned=learned),
+        *feature_retrievals(tables, embeddings, links=links, learned=learned),
+        *(cold_retrievals(tables, embeddings, links=links, mask_history=masks) if part == "test" else []),
     ]
-    if part == "test":
-        retrievals += cold_retrievals(tables, embeddings, links=links, mask_history=config.mask_history)
     asked = [retrieval for retrieval in retrievals if len(retrieval.positives)]
     with track(f"evaluation ({part})", sum(len(r.positives) for r in asked), "queries") as advance:
-        measurements = [
-            measure(
-                retrieval,
-                config,
-                slices=entity_slices(tables, retrieval.entity_type, retrieval.popularity),
-                categories=first_category_feature(tables, retrieval.entity_type),
-                seed=seed,
-                advance=advance,
-            )
-            for retrieval in asked
-        ]
+        measurements = [_measure(tables, retrieval, config, seed=seed, advance=advance) for retrieval in asked]
     return Evaluation(
         part,
         item_knn,
@@ -111,6 +112,14 @@ def evaluate(
         downstream=_downstream(tables, embeddings, item_knn, config, seed) if part == "test" else [],
         unit_values=pa.concat_tables([measured.unit_values for measured in measurements]),
     )
+
+
+def _measure(
+    tables: Tables, retrieval: Retrieval, config: EvaluationConfig, *, seed: int, advance: Callable[[int], None]
+) -> Measurement:
+    slices = entity_slices(tables, retrieval.entity_type, retrieval.popularity)
+    categories = first_category_feature(tables, retrieval.entity_type)
+    return measure(retrieval, config, slices=slices, categories=categories, seed=seed, advance=advance)
 
 
 def _downstream(
@@ -133,12 +142,13 @@ def _refuse_leaks(tables: Tables) -> None:
         )
 
 
-def _refuse_other_entities(tables: Tables, embeddings: Embeddings) -> None:
-    for entity_type, num_entities in tables.num_entities.items():
+def _refuse_other_entities(tables: Tables, embeddings: Embeddings, types: list[str], *, command: str) -> None:
+    for entity_type in types:
+        num_entities = tables.num_entities.get(entity_type, 0)
         vectors = embeddings.entities.get(entity_type)
         num_vectors = 0 if vectors is None else len(vectors)
         if num_vectors != num_entities:
             raise OmnisageError(
                 f"embeddings hold {num_vectors} vectors for the {num_entities} entities of type "
-                f"'{entity_type}'; run `omnisage embeddings` again"
+                f"'{entity_type}'; run `omnisage {command}` again"
             )

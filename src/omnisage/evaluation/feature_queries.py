@@ -1,5 +1,7 @@
 """The entity-feature task: an encoded raw feature finds its entity (OmniSage §3.3.2)."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from omnisage.baselines.links import Links
@@ -11,13 +13,16 @@ from omnisage.evaluation.retrieval import MODEL, Retrieval, own_ids
 from omnisage.tables.artifact import Tables
 
 
-def feature_retrievals(tables: Tables, embeddings: Embeddings, *, links: Links) -> list[Retrieval]:
+def feature_retrievals(
+    tables: Tables, embeddings: Embeddings, *, links: Links, learned: Mapping[str, Embeddings]
+) -> list[Retrieval]:
     """Every encoded feature among the entities of its type; it needs no held-out part.
 
     Args:
         tables: the `tables` artifact.
         embeddings: the `embeddings` artifact.
         links: the training relations.
+        learned: of baselines, by method.
     """
     retrievals: list[Retrieval] = []
     for entity_type, features in embeddings.features.items():
@@ -37,6 +42,11 @@ def feature_retrievals(tables: Tables, embeddings: Embeddings, *, links: Links) 
                     scorers={
                         MODEL: inner_product(queries.vectors, embeddings.entities[entity_type]),
                         "popularity": popularity(counts),
+                        **{
+                            method: inner_product(of.features[entity_type][feature].vectors, of.entities[entity_type])
+                            for method, of in learned.items()
+                            if feature in of.features.get(entity_type, {})
+                        },
                     },
                 )
             )

@@ -1,5 +1,7 @@
 """The entity-entity task: find the held-out partners of an entity, in both directions (OmniSage §3.3.1)."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +18,9 @@ from omnisage.tables.artifact import Tables
 Pairs = NDArray[np.uint32]  # [P, 2]: query entity, partner
 
 
-def pair_retrievals(tables: Tables, embeddings: Embeddings, part: str, *, links: Links) -> list[Retrieval]:
+def pair_retrievals(
+    tables: Tables, embeddings: Embeddings, part: str, *, links: Links, learned: Mapping[str, Embeddings]
+) -> list[Retrieval]:
     """Held-out pairs of every two types, one retrieval per direction.
 
     Training partners are no candidates, neither is the query itself, nor, in the test, what it was validated with.
@@ -26,6 +30,7 @@ def pair_retrievals(tables: Tables, embeddings: Embeddings, part: str, *, links:
         embeddings: the `embeddings` artifact.
         part: `validation` or `test`.
         links: the training relations.
+        learned: of baselines, by method.
     """
     seen_before = directed_pairs(tables.held_out_pairs("validation")) if part == "test" else {}
     retrievals: list[Retrieval] = []
@@ -52,6 +57,11 @@ def pair_retrievals(tables: Tables, embeddings: Embeddings, part: str, *, links:
                     "popularity": popularity(degrees),
                     "item_knn": item_knn_for_pairs(links, query_type, candidate_type, asked),
                     "adamic_adar": adamic_adar(links, query_type, candidate_type, asked),
+                    **{
+                        method: inner_product(of.entities[query_type][asked], of.entities[candidate_type])
+                        for method, of in learned.items()
+                        if query_type in of.entities and candidate_type in of.entities
+                    },
                 },
             )
         )

@@ -5,12 +5,14 @@ Reads `tables`, `graph` (its histograms), `embeddings`, `index`, `training` (its
 held-out parts.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from omnisage.artifact import Manifest, Plan, begin, commit, read_manifest, write_json
-from omnisage.embeddings.artifact import open_embeddings
+from omnisage.embeddings.artifact import Embeddings, open_embeddings
+from omnisage.errors import OmnisageError
 from omnisage.evaluation.config import EvaluationConfig
 from omnisage.evaluation.evaluate import evaluate
 from omnisage.evaluation.report.page import write_report
@@ -31,6 +33,7 @@ def run(
     embeddings: Path,
     index: Path,
     training: Path,
+    baselines: Mapping[str, Path] | None = None,
 ) -> Manifest:
     """Measure and report.
 
@@ -44,14 +47,16 @@ def run(
         embeddings: the `embeddings` artifact.
         index: the `index` artifact of these embeddings.
         training: the `training` artifact.
+        baselines: `embeddings` artifacts of baselines, by name.
 
     Raises:
         OmnisageError: a leak, or an input that is missing, damaged or of another run.
     """
     opened_tables, opened_embeddings = open_tables(tables), open_embeddings(embeddings)
+    learned = {name: _open_baseline(name, folder) for name, folder in (baselines or {}).items()}
     opened_index = open_index(index, embeddings=embeddings, num_threads=num_threads)
     partial = begin(out, plan)
-    evaluation = evaluate(opened_tables, opened_embeddings, "test", config=config, seed=plan.seed)
+    evaluation = evaluate(opened_tables, opened_embeddings, "test", config=config, seed=plan.seed, learned=learned)
     write_json(partial / "metrics.json", evaluation.as_json())
     pq.write_table(evaluation.unit_values, partial / "unit_values.parquet")
     results = RunResults(
@@ -66,3 +71,12 @@ def run(
     )
     write_report(results, partial / "report.html")
     return commit(out, {"part": "test", "records": len(evaluation.records)})
+
+
+def _open_baseline(name: str, folder: Path) -> Embeddings:
+    try:
+        return open_embeddings(folder)
+    except OmnisageError as error:
+        raise OmnisageError(
+            f"baseline '{name}': {error}; for a baseline: `omnisage baseline {name} --force`"
+        ) from error

@@ -17,6 +17,17 @@ METHODS = {
 COLD = {MODEL_CONTENT: "model, content only", "content_knn": "content-kNN"}
 """Methods that only cold entities are measured with."""
 
+LEARNED = {
+    "content": "content",
+    "pinsage": "PinSage",
+    "gat": "GAT",
+    "gat_2hops": "GAT, 2 hops",
+    "lightgcn": "LightGCN",
+    "pinnerformer": "PinnerFormer",
+    "two_tower": "two-tower",
+}
+"""Baselines of `omnisage baseline`, which an evaluation has if they were trained."""
+
 TASKS = {
     "user_entity_next": "user, next",
     "user_entity_future": "user, future",
@@ -52,7 +63,7 @@ def summarize(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
 def labels(records: list[Record]) -> dict[str, str]:
     """What people read of each method: the usual ones, and others that were measured."""
     measured = dict.fromkeys(record.method for record in records)
-    return METHODS | {method: COLD.get(method, method) for method in measured if method not in METHODS}
+    return METHODS | {method: (COLD | LEARNED).get(method, method) for method in measured if method not in METHODS}
 
 
 def distinct_rows(records: list[Record]) -> list[tuple[str, str]]:

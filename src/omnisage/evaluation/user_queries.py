@@ -1,5 +1,6 @@
 """The user-entity task: what does a held-out user do next, and what in the weeks after (OmniSage §3.3.3)?"""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ from omnisage.baselines.item_knn import ItemKnnSettings, item_knn_for_users, ite
 from omnisage.baselines.lists import Ids, Lists
 from omnisage.baselines.popularity import event_counts, popularity
 from omnisage.baselines.scorer import Scorer, inner_product
-from omnisage.embeddings.artifact import Embeddings
+from omnisage.embeddings.artifact import Embeddings, Vectors
 from omnisage.errors import OmnisageError
 from omnisage.evaluation.retrieval import MODEL, Retrieval, answerable, own_ids
 from omnisage.tables.artifact import SequencePart, Tables
@@ -79,6 +80,7 @@ def user_retrievals(
     *,
     mask_history: bool,
     tuned: dict[str, ItemKnnSettings],
+    learned: Mapping[str, Embeddings],
 ) -> list[Retrieval]:
     """The next and the future action of the held-out users of every sequence that has embeddings of users.
 
@@ -88,17 +90,14 @@ def user_retrievals(
         part: `validation` or `test`.
         mask_history: whether entities of the history are no candidates.
         tuned: settings of the tuned item-kNN, by `tuned_key`.
+        learned: of baselines, by method.
     """
     retrievals: list[Retrieval] = []
     for name in embeddings.users:
         sequence = tables.sequences[name]
         queries = user_queries(tables, name, part)
         vectors = embeddings.queries(name, part)
-        if len(vectors) != len(queries.users):
-            raise OmnisageError(
-                f"embeddings hold {len(vectors)} vectors for the {len(queries.users)} {part} queries of "
-                f"sequence '{name}'; run `omnisage embeddings` again"
-            )
+        _refuse_other_queries(vectors, queries, name, part)
         num_entities = tables.num_entities[sequence.entity]
         train, users = train_lists(sequence.part("train")), sequence.part(part).users
         counts = event_counts(tables, name)
@@ -114,6 +113,11 @@ def user_retrievals(
             for method, settings in (("item_knn", ItemKnnSettings()), ("item_knn_tuned", tuned[tuned_key(task, name)])):
                 similarity = item_similarity(train, num_entities, settings)
                 scorers[method] = item_knn_for_users(similarity, histories, settings)
+            scorers |= {
+                method: inner_product(of.queries(name, part)[kept], of.entities[sequence.entity])
+                for method, of in learned.items()
+                if name in of.users and sequence.entity in of.entities
+            }
             retrievals.append(
                 Retrieval(
                     task,
@@ -128,6 +132,14 @@ def user_retrievals(
                 )
             )
     return retrievals
+
+
+def _refuse_other_queries(vectors: Vectors, queries: UserQueries, name: str, part: str) -> None:
+    if len(vectors) != len(queries.users):
+        raise OmnisageError(
+            f"embeddings hold {len(vectors)} vectors for the {len(queries.users)} {part} queries of "
+            f"sequence '{name}'; run `omnisage embeddings` again"
+        )
 
 
 def train_lists(part: SequencePart) -> Lists:

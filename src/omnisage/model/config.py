@@ -27,6 +27,12 @@ class ModelConfig(ConfigModel):
     embedding_dim: Annotated[int, Field(gt=0, description="width of the embeddings that come out")] = 64
     num_heads: Annotated[int, Field(ge=1)] = 4
     num_layers: Annotated[int, Field(ge=1, description="1 takes the collapsed form")] = 1
+    aggregator: Annotated[
+        Literal["transformer", "gat", "importance"],
+        Field(description="how neighbors are read: by the transformer; for comparison, as GAT or as PinSage does"),
+    ] = "transformer"
+    num_hops: Annotated[int, Field(ge=1, le=2, description="2: neighbors have read theirs; not by the transformer")] = 1
+    inner_neighbors: Annotated[int, Field(ge=1, description="that a neighbor reads of each of its blocks")] = 5
     feature_dim: Annotated[int, Field(gt=0, description="width of looked-up text and category vectors")] = 64
     hash_buckets: Annotated[int, Field(gt=0, description="rows of a text feature's hash table")] = 16384
     num_hashes: Annotated[int, Field(ge=1)] = 2
@@ -47,3 +53,20 @@ class ModelConfig(ConfigModel):
             if width % heads:
                 raise ValueError(f"dim ({width}) must be a multiple of {name} ({heads})")
         return self
+
+    @model_validator(mode="after")
+    def _transformer_alone_has_layers_and_others_hops(self) -> "ModelConfig":
+        if self.aggregator == "transformer" and self.num_hops > 1:
+            raise ValueError(
+                f"num_hops ({self.num_hops}) needs aggregator gat or importance; set one, or num_hops to 1"
+            )
+        if self.aggregator != "transformer" and self.num_layers > 1:
+            raise ValueError(
+                f"num_layers ({self.num_layers}) is of the transformer; with aggregator {self.aggregator} set it to 1"
+            )
+        return self
+
+    @property
+    def num_inner(self) -> int:
+        """How many neighbors of each block a neighbor reads; 0 with one hop."""
+        return self.inner_neighbors if self.num_hops > 1 else 0

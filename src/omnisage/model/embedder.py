@@ -1,12 +1,15 @@
 """All embedders together: a batch of unique entities in, one embedding per anchor out (OmniSage §3.2)."""
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from omnisage.batches.batch import EntityBatch
+from omnisage.batches.batch import Anchors, EntityBatch
 from omnisage.batches.description import ModelDescription
+from omnisage.model.aggregators import AggregatingEncoder, SecondHop
 from omnisage.model.config import ModelConfig
 from omnisage.model.encoder import EntityEncoder
 from omnisage.model.features import FeatureEncoder
@@ -29,9 +32,13 @@ class EntityEmbedders(nn.Module):
         super().__init__()
         self._config = config
         self.feature_encoders = Modules({t: FeatureEncoder(d, config) for t, d in description.types.items()})
-        self.entity_encoders = Modules(
-            {t: EntityEncoder(d.num_own, d.num_slots, config) for t, d in description.types.items()}
-        )
+        if config.aggregator == "transformer":
+            encoders = {t: EntityEncoder(d.num_own, d.num_slots, config) for t, d in description.types.items()}
+        else:
+            encoders = {t: AggregatingEncoder(d.num_own, config) for t, d in description.types.items()}
+        self.entity_encoders = Modules[nn.Module](encoders)
+        hops = {t: SecondHop(config) for t in description.types} if config.num_hops > 1 else {}
+        self.second_hops = Modules(hops)
 
     def forward(self, batch: EntityBatch) -> Embedded:
         """Embed all anchors of a batch."""
@@ -40,13 +47,16 @@ class EntityEmbedders(nn.Module):
         if self._projects_late(batch, sum(len(next(iter(v.values()))) for v in vectors.values())):
             neighbors = [self.feature_encoders[t].unprojected(v) for t, v in vectors.items()]
         else:
-            neighbors = widened(torch.cat([self.feature_encoders[t].neighbor_tokens(v) for t, v in vectors.items()]))
+            tokens = {t: self.feature_encoders[t].neighbor_tokens(v) for t, v in vectors.items()}
+            neighbors = widened(torch.cat(list(tokens.values())))
+            if batch.inner:
+                neighbors = self._read_inner(batch.inner, neighbors, {t: len(of_type) for t, of_type in tokens.items()})
         embeddings = [
             self.entity_encoders[t](
                 self.feature_encoders[t].own_tokens(vectors[t], anchors.rows_B),
                 neighbors,
                 anchors.neighbors_BK,
-                anchors.log_weights_BK,
+                anchors.log_weights_BK if self._config.aggregator == "transformer" else anchors.weights_BK,
                 anchors.present_BK,
             )
             for t, anchors in batch.anchors.items()
@@ -55,6 +65,8 @@ class EntityEmbedders(nn.Module):
 
     def _projects_late(self, batch: EntityBatch, num_entities: int) -> bool:
         """Whether neighbors are projected after attention: in training, on a CPU, where few of them are shared."""
+        if self._config.aggregator != "transformer":
+            return False
         parameter = next(self.parameters())
         is_plain = parameter.device.type == "cpu" and parameter.dtype == torch.float32
         if not self.training or not is_plain or torch.is_autocast_enabled("cpu") or self._config.num_layers > 1:
@@ -67,3 +79,14 @@ class EntityEmbedders(nn.Module):
             dim=self._config.dim,
             heads=self._config.num_heads,
         )
+
+    def _read_inner(self, inner: dict[str, Anchors], tokens_UD: Tensor, sizes: dict[str, int]) -> Tensor:
+        """Tokens of neighbors that have read theirs; those of the outermost stay."""
+        firsts = dict(zip(sizes, accumulate([0, *sizes.values()]), strict=False))
+        rows, read = list[Tensor](), list[Tensor]()
+        for t, of_type in inner.items():
+            rows.append(firsts[t] + of_type.rows_B)
+            own_BD = functional.embedding(rows[-1], tokens_UD)
+            hop = self.second_hops[t]
+            read.append(hop(own_BD, tokens_UD, of_type.neighbors_BK, of_type.weights_BK, of_type.present_BK))
+        return tokens_UD.index_copy(0, torch.cat(rows), torch.cat(read))

@@ -20,15 +20,39 @@ from omnisage.model.late import Unprojected, attend_late, score
 from omnisage.model.modules import Projection, unit_rows, widened
 
 
+class InputDropout(nn.Module):
+    """Hides own features and neighbors in training, so that new and isolated entities are embedded well."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.neighbor_dropout = config.neighbor_dropout
+        self.isolation_dropout = config.isolation_dropout
+        self.feature_dropout = config.feature_dropout
+
+    def forward(self, own_BFD: Tensor, present_BK: Tensor) -> tuple[Tensor, Tensor]:
+        """What is left of both."""
+        if self.training and self.neighbor_dropout > 0:
+            present_BK = present_BK & (torch.rand(present_BK.shape, device=own_BFD.device) >= self.neighbor_dropout)
+        if self.training and self.isolation_dropout > 0:
+            present_BK = present_BK & (torch.rand(len(own_BFD), 1, device=own_BFD.device) >= self.isolation_dropout)
+        if self.training and self.feature_dropout > 0:
+            kept_BF = torch.rand(own_BFD.shape[:2], device=own_BFD.device) >= self.feature_dropout
+            own_BFD = own_BFD * kept_BF[..., None]
+        # The last feature is the degree. Without neighbors it is not read, so that an entity which lost them to
+        # dropout is embedded as one that never had any.
+        is_isolated_B1 = ~present_BK.any(dim=1, keepdim=True)
+        own_BFD = widened(own_BFD)
+        own_BFD = torch.cat([own_BFD[:, :-1], own_BFD[:, -1:].masked_fill(is_isolated_B1[..., None], 0)], dim=1)
+        return own_BFD, present_BK
+
+
 class EntityEncoder(nn.Module):
     """Own tokens and neighbors to one L2-normalised embedding, for one entity type."""
 
     def __init__(self, num_features: int, num_slots: int, config: ModelConfig):
         super().__init__()
         self.num_features = num_features
-        self.neighbor_dropout = config.neighbor_dropout
-        self.isolation_dropout = config.isolation_dropout
-        self.feature_dropout = config.feature_dropout
+        self.input_dropout = InputDropout(config)
         self.dropout = config.dropout
         self.cls = nn.Parameter(torch.randn(config.dim) * 0.02)
         self.positions = nn.Parameter(torch.randn(1 + num_features + num_slots, config.dim) * 0.02)
@@ -62,18 +86,7 @@ class EntityEncoder(nn.Module):
         Returns:
             [B, E] float, rows of length 1.
         """
-        if self.training and self.neighbor_dropout > 0:
-            present_BK = present_BK & (torch.rand(present_BK.shape, device=own_BFD.device) >= self.neighbor_dropout)
-        if self.training and self.isolation_dropout > 0:
-            present_BK = present_BK & (torch.rand(len(own_BFD), 1, device=own_BFD.device) >= self.isolation_dropout)
-        if self.training and self.feature_dropout > 0:
-            kept_BF = torch.rand(own_BFD.shape[:2], device=own_BFD.device) >= self.feature_dropout
-            own_BFD = own_BFD * kept_BF[..., None]
-        # The last feature is the degree. Without neighbors it is not read, so that an entity which lost them to
-        # dropout is embedded as one that never had any.
-        is_isolated_B1 = ~present_BK.any(dim=1, keepdim=True)
-        own_BFD = widened(own_BFD)
-        own_BFD = torch.cat([own_BFD[:, :-1], own_BFD[:, -1:].masked_fill(is_isolated_B1[..., None], 0)], dim=1)
+        own_BFD, present_BK = self.input_dropout(own_BFD, present_BK)
         if len(self.layers.layers) == 1:
             cls_BD = self.collapsed(own_BFD, neighbors, neighbors_BK, log_weights_BK, present_BK)
         else:

@@ -14,7 +14,7 @@ from omnisage.batches.batch import Histories, to_device
 from omnisage.batches.entities import EntitySource, build_entity_batch
 from omnisage.batches.pauses import pause_classes
 from omnisage.model.embedder import EntityEmbedders
-from omnisage.model.sequence import SequenceModel
+from omnisage.model.sequence import UserModel
 
 Vectors = NDArray[np.float32]
 _ENTITIES_PER_BLOCK = 2048
@@ -76,7 +76,7 @@ def embed_chosen(
 
 @torch.no_grad()
 def embed_users(
-    model: SequenceModel,
+    model: UserModel,
     entities_NE: Vectors,
     histories: Histories,
     queries: NDArray[np.uint32],
@@ -88,7 +88,7 @@ def embed_users(
     """Embed users as they were after some of their events.
 
     Args:
-        model: the sequence's model.
+        model: what makes users of events.
         entities_NE: embeddings of the entities that events are about.
         histories: the events.
         queries: [Q, 2] (user of the histories, number of its first events known), 0 events allowed.

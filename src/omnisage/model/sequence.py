@@ -3,6 +3,8 @@
 Shapes: B users, L events, D width, E width of embeddings.
 """
 
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -13,6 +15,22 @@ from omnisage.model.config import ModelConfig
 from omnisage.model.dropout import Dropout
 from omnisage.model.modules import unit_rows
 from omnisage.model.times import TimeFeatures
+
+
+class UserModel(Protocol):
+    """What makes users of their events: the model's transformer, or what a baseline has in its place."""
+
+    def __call__(
+        self,
+        events_BLE: Tensor,
+        actions_BL: Tensor | None,
+        pauses_BL: Tensor,
+        *,
+        surfaces_BL: Tensor | None = None,
+        times_BL: Tensor | None = None,
+    ) -> Tensor:
+        """As `SequenceModel.forward`."""
+        ...
 
 
 class SequenceModel(nn.Module):

@@ -3,11 +3,13 @@
 Gradients flow through the events into the embedders.
 """
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 from torch.nn import functional
 
 from omnisage.model.modules import Modules
-from omnisage.model.sequence import SequenceModel
+from omnisage.model.sequence import UserModel
 from omnisage.tasks.config import UserEntityConfig
 from omnisage.tasks.softmax import InverseTemperature, sampled_softmax
 from omnisage.tasks.task import Step
@@ -16,14 +18,14 @@ from omnisage.tasks.task import Step
 class UserEntity(nn.Module):
     """Next and future action of every sequence."""
 
-    def __init__(self, entities: dict[str, str], sequence_models: Modules[SequenceModel], config: UserEntityConfig):
-        """Args: the entity type that each sequence is about, and the model's sequence models."""
+    def __init__(self, entities: dict[str, str], user_models: Mapping[str, UserModel], config: UserEntityConfig):
+        """Args: the entity type that each sequence is about, and what makes users of its events."""
         super().__init__()
         self.weight = config.weight
         self.future_weight = config.future_weight
         self.entities = entities
-        # Held in a list, because the sequence models' weights belong to the model, not to the task.
-        self._sequence_models = [sequence_models]
+        # Their weights belong to the model, not to the task, so this is no `torch.nn.ModuleDict`.
+        self._user_models = dict(user_models)
         self.next_scales = Modules({name: InverseTemperature() for name in entities})
         self.future_scales = Modules({name: InverseTemperature() for name in entities})
 
@@ -31,7 +33,7 @@ class UserEntity(nn.Module):
         found: dict[str, Tensor] = {}
         for name, rows in step.batch.sequences.items():
             target = self.entities[name]
-            model = self._sequence_models[0][name]
+            model = self._user_models[name]
             events_BLE = functional.embedding(rows.events_BL, step.embedded.embeddings)
             users_BLE = model(
                 events_BLE, rows.actions_BL, rows.pauses_BL, surfaces_BL=rows.surfaces_BL, times_BL=rows.times_BL

@@ -66,8 +66,14 @@ def open_trained(folder: Path) -> Trained:
     return Trained(manifest, description, config, model, entity_feature, device)
 
 
-def open_source(tables: Tables, graph: Path, neighbors: Path, fold: int | None = None) -> EntitySource:
-    """Features, degrees and neighborhoods of all entities; of a fold, without the pairs of that fold."""
+def open_source(
+    tables: Tables, graph: Path, neighbors: Path, fold: int | None = None, *, num_inner: int = 0
+) -> EntitySource:
+    """Features, degrees and neighborhoods of all entities; of a fold, without the pairs of that fold.
+
+    Args:
+        num_inner: of `ModelConfig`.
+    """
     eps = read_manifest(neighbors, "neighbors").plan.config["eps"]
     # Folds lie in the folder that is verified with the whole graph, which training opens as well.
     degrees = open_graph(graph, fold=fold, verify=fold is None).degree
@@ -75,7 +81,8 @@ def open_source(tables: Tables, graph: Path, neighbors: Path, fold: int | None =
         entity_type: np.setdiff1d(np.arange(tables.num_entities[entity_type], dtype=np.uint32), cold)
         for entity_type, cold in tables.cold.entities.items()
     }
-    return EntitySource(tables.num_entities, tables.features, degrees, open_neighbors(neighbors, fold=fold), eps, warm)
+    opened = open_neighbors(neighbors, fold=fold)
+    return EntitySource(tables.num_entities, tables.features, degrees, opened, eps, warm, num_inner)
 
 
 def _below(prefix: str, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

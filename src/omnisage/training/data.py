@@ -52,7 +52,7 @@ def open_training_data(
         num_random=config.tasks.num_random_negatives,
         num_feature_entities=max(config.training.pairs_per_batch // 8, 1) if uses_features else 0,
     )
-    sources = [open_source(tables, graph, neighbors, folds[i]) for i in kept]
+    sources = [open_source(tables, graph, neighbors, folds[i], num_inner=config.model.num_inner) for i in kept]
     return TrainingData(
         sources,
         [groups[i] for i in kept],

@@ -1,6 +1,5 @@
 """What is trained, put together: model, tasks and optimizer, with their state as one flat dictionary."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +9,7 @@ from omnisage.batches.description import ModelDescription
 from omnisage.errors import OmnisageError
 from omnisage.launch import Launch
 from omnisage.model.model import Model
+from omnisage.optimizer import build_optimizer, scheduled_rate
 from omnisage.tasks.config import TasksConfig
 from omnisage.tasks.entity_entity import EntityEntity
 from omnisage.tasks.entity_feature import EntityFeature
@@ -75,15 +75,8 @@ def build_learner(
     task_modules = nn.ModuleDict({name: task for name, task in tasks.items() if isinstance(task, nn.Module)})
     task_modules.to(device)
     parameters = [*model.parameters(), *task_modules.parameters()]
-    # Biases, norms, gates and temperatures have no reason to be small: only matrices and tables decay.
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.training.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(
-        groups,
-        lr=config.training.learning_rate,
-        fused=True,  # one pass over weights and moments, a quarter of the time of the default on a CPU
+    optimizer = build_optimizer(
+        parameters, learning_rate=config.training.learning_rate, weight_decay=config.training.weight_decay
     )
     stream = PositiveStream(num_entities, seed, config.tasks.log_q)
     return Learner(model, tasks, task_modules, stream, optimizer, device)
@@ -104,7 +97,7 @@ def _build_tasks(
     if config.entity_feature.weight > 0:
         tasks["entity_feature"] = EntityFeature(description, encoders, embedding_dim, config.entity_feature)
     if config.user_entity.weight > 0 and sequence_entities:
-        tasks["user_entity"] = UserEntity(sequence_entities, model.sequences, config.user_entity)
+        tasks["user_entity"] = UserEntity(sequence_entities, dict(model.sequences.items()), config.user_entity)
     return tasks
 
 
@@ -126,9 +119,10 @@ def choose_device(name: str, launch: Launch) -> torch.device:
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
-    """Linear warm-up, then cosine decay to 0 at `num_steps` (OmniSage §3.3)."""
-    warm = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
-    return config.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / config.num_steps))
+    """The learning rate of a step."""
+    return scheduled_rate(
+        step, learning_rate=config.learning_rate, warmup_steps=config.warmup_steps, num_steps=config.num_steps
+    )
 
 
 def _below(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -69,7 +69,7 @@ def _run(
 ) -> None:
     opened = open_tables(tables)
     data = open_training_data(opened, graph, neighbors, config, seed=plan.seed)
-    source = open_source(opened, graph, neighbors)
+    source = open_source(opened, graph, neighbors, num_inner=config.model.num_inner)
     sequence_entities = {name: sequence.entity for name, sequence in data.sequences.items()}
     labels = {name: opened.sequences[name] for name in sequence_entities}
     sequences = {name: SequenceDescription(of.num_actions, of.num_surfaces) for name, of in labels.items()}

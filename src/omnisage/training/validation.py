@@ -5,18 +5,13 @@ Only validation users and pairs are read, and only events before `train_end`. Th
 
 from functools import partial
 
-import numpy as np
-from numpy.typing import NDArray
-
 from omnisage.batches.batch import Histories
 from omnisage.batches.entities import EntitySource
 from omnisage.model.inference import Vectors, embed_entities, embed_users
 from omnisage.model.model import Model
-from omnisage.tables.artifact import SequencePart, Tables
+from omnisage.tables.artifact import Tables
+from omnisage.tasks.recalls import validation_recalls
 from omnisage.training.ranks import ALONE, Ranks
-
-_K = 10
-_QUERIES_PER_BLOCK = 512
 
 
 def validate(
@@ -30,7 +25,7 @@ def validate(
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    pairs = {types: held for types, held in tables.held_out_pairs("validation").items() if len(held)}
+    pairs = [types for types, held in tables.held_out_pairs("validation").items() if len(held)]
     sequences = {name: tables.sequences[name] for name in model.sequences}
     needed = {t for types in pairs for t in types} | {sequence.entity for sequence in sequences.values()}
 
@@ -38,86 +33,18 @@ def validate(
         return embed_entities(model.embedders, source, entity_type, begin=begin, end=end, device=device)
 
     embeddings = {t: ranks.join_rows(n, partial(embed, t)) for t, n in tables.num_entities.items() if t in needed}
-    metrics: dict[str, float] = {}
-    for name, sequence in sequences.items():
-        part = sequence.part("validation")
-        if part.queries is not None and len(part.queries):
-            users = embed_users(
-                model.sequences[name],
-                embeddings[sequence.entity],
-                Histories(part.indptr, part.entities, part.actions, part.times, part.surfaces),
-                part.queries,
-                max_length=max_length,
-                device=device,
-            )
-            metrics[f"{name}_recall@{_K}"] = _next_recall(users, embeddings[sequence.entity], part, part.queries)
-    if pairs:
-        recalls = [
-            _pair_recall(embeddings[a], embeddings[b], held, _known_pairs(tables, a, b))
-            for (a, b), held in pairs.items()
-        ]
-        # Types count by the root of their number of pairs, as in training.
-        weights = [len(held) ** 0.5 for held in pairs.values()]
-        metrics[f"pairs_recall@{_K}"] = float(np.average(recalls, weights=weights))
-    if metrics:
-        metrics["score"] = float(np.mean(list(metrics.values())))
+    users = {
+        name: embed_users(
+            model.sequences[name],
+            embeddings[sequence.entity],
+            Histories(part.indptr, part.entities, part.actions, part.times, part.surfaces),
+            part.queries,
+            max_length=max_length,
+            device=device,
+        )
+        for name, sequence in sequences.items()
+        if (part := sequence.part("validation")).queries is not None and len(part.queries)
+    }
+    metrics = validation_recalls(tables, embeddings, users)
     model.train(was_training)
     return metrics
-
-
-def _next_recall(users: Vectors, entities: Vectors, part: SequencePart, queries: NDArray[np.uint32]) -> float:
-    hits: list[NDArray[np.bool_]] = []
-    for first in range(0, len(queries), _QUERIES_PER_BLOCK):
-        block = queries[first : first + _QUERIES_PER_BLOCK].astype(np.int64)
-        scores = users[first : first + _QUERIES_PER_BLOCK] @ entities.T
-        begins = part.indptr.astype(np.int64)[block[:, 0]]
-        positives = part.entities[begins + block[:, 1]]
-        wanted = scores[np.arange(len(block)), positives]
-        rows = np.repeat(np.arange(len(block)), block[:, 1])
-        steps = np.arange(len(rows)) - np.repeat(np.cumsum(block[:, 1]) - block[:, 1], block[:, 1])
-        scores[rows, part.entities[begins[rows] + steps]] = -np.inf
-        scores[np.arange(len(block)), positives] = -np.inf
-        hits.append(_is_hit(scores, wanted))
-    return float(np.concatenate(hits).mean())
-
-
-def _pair_recall(sources: Vectors, targets: Vectors, held: NDArray[np.uint32], partners: NDArray[np.uint32]) -> float:
-    """Recall of the second entity by the first; training partners of the first, and itself, are not ranked."""
-    order = np.argsort(partners[:, 0], kind="stable")
-    partners = partners[order]
-    hits = 0
-    for first in range(0, len(held), _QUERIES_PER_BLOCK):
-        block = held[first : first + _QUERIES_PER_BLOCK]
-        scores = sources[block[:, 0]] @ targets.T
-        wanted = scores[np.arange(len(block)), block[:, 1]]
-        begins, ends = (np.searchsorted(partners[:, 0], block[:, 0], side=side) for side in ("left", "right"))
-        lengths = ends - begins
-        rows = np.repeat(np.arange(len(block)), lengths)
-        steps = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        scores[rows, partners[begins[rows] + steps, 1]] = -np.inf
-        scores[np.arange(len(block)), block[:, 1]] = -np.inf
-        hits += int(_is_hit(scores, wanted).sum())
-    return hits / len(held)
-
-
-def _is_hit(others_QN: Vectors, wanted_Q: Vectors) -> NDArray[np.bool_]:
-    """Is the positive among the best `_K`? Ties have their mean rank, so that equal embeddings find nothing."""
-    num_better = (others_QN > wanted_Q[:, None]).sum(axis=1)
-    num_equal = (others_QN == wanted_Q[:, None]).sum(axis=1)
-    return num_better + num_equal / 2 + 1 <= _K
-
-
-def _known_pairs(tables: Tables, source: str, target: str) -> NDArray[np.uint32]:
-    """All pairs (source id, target id) not to rank: of relations in both directions, and of entities with themselves.
-
-    Returns:
-        [P, 2] uint32.
-    """
-    num_same = tables.num_entities[source] if source == target else 0
-    found = [np.repeat(np.arange(num_same, dtype=np.uint32)[:, None], 2, axis=1)]
-    for relation in tables.relations.values():
-        if (relation.source, relation.target) == (source, target):
-            found.append(np.stack([relation.source_ids, relation.target_ids], axis=1))
-        if (relation.target, relation.source) == (source, target):
-            found.append(np.stack([relation.target_ids, relation.source_ids], axis=1))
-    return np.concatenate(found)
