@@ -15,7 +15,7 @@ from omnisage.evaluation.item_knn_choice import choose_item_knn
 from omnisage.evaluation.pair_queries import pair_retrievals
 from omnisage.evaluation.records import Record
 from omnisage.evaluation.retrieval import measure
-from omnisage.evaluation.user_queries import USER_TASKS, tuned_key, user_retrievals
+from omnisage.evaluation.user_queries import tuned_key, user_retrievals, user_tasks
 from omnisage.progress import track
 from omnisage.tables.artifact import Tables
 from omnisage.tables.leaks import find_leaks
@@ -67,7 +67,7 @@ def evaluate(
     item_knn = {
         tuned_key(task, name): choose_item_knn(tables, name, task, k=config.ks[0], mask_history=config.mask_history)
         for name in embeddings.users
-        for task in USER_TASKS
+        for task in user_tasks(tables)
     }
     links = training_links(tables)
     retrievals = [
