@@ -1,6 +1,6 @@
 """Config of the three tasks (OmniSage §3.3)."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -64,4 +64,9 @@ class TasksConfig(ConfigModel):
     entity_entity: EntityEntityConfig = EntityEntityConfig()
     entity_feature: EntityFeatureConfig = EntityFeatureConfig()
     user_entity: UserEntityConfig = UserEntityConfig()
-    num_random_negatives: Annotated[int, Field(ge=0, description="random entities of the positive's type")] = 1024
+    num_random_negatives: Annotated[
+        Literal["all"] | Annotated[int, Field(ge=0)],
+        Field(
+            description="random entities of the positive's type; all: the full softmax over every entity of the type"
+        ),
+    ] = 1024

@@ -34,7 +34,9 @@ def open_training_data(
         if uses_sequences and len(sequence.part("train").entities)
     }
     uses_features = config.tasks.entity_feature.weight > 0
-    has_features = uses_features and config.tasks.num_random_negatives > 0 and any(tables.features.values())
+    asked = config.tasks.num_random_negatives
+    num_random = max(tables.num_entities.values()) if asked == "all" else asked
+    has_features = uses_features and num_random > 0 and any(tables.features.values())
     # A step of a fold without pairs still learns from sequences and features, if there are any.
     kept = [i for i, of_fold in enumerate(groups) if of_fold or sequences or has_features]
     if not kept:
@@ -49,7 +51,7 @@ def open_training_data(
             max_length=config.model.sequence.max_length,
             num_queries=config.tasks.user_entity.queries_per_user,
         ),
-        num_random=config.tasks.num_random_negatives,
+        num_random=num_random,
         num_feature_entities=max(config.training.pairs_per_batch // 8, 1) if uses_features else 0,
     )
     sources = [open_source(tables, graph, neighbors, folds[i]) for i in kept]
