@@ -38,10 +38,10 @@ class HashedText(nn.Module):
 class Categories(nn.Module):
     """One learned vector per category; an entity with several has their sum over the root of their number."""
 
-    def __init__(self, num_values: int, width: int):
+    def __init__(self, num_values: int, width: int, start: float = 1.0):
         super().__init__()
         # One row more than values: an empty vocabulary is still a table.
-        self.table = nn.Parameter(torch.randn(num_values + 1, width) / width**0.5)
+        self.table = nn.Parameter(torch.randn(num_values + 1, width) * (start / width**0.5))
 
     def forward(self, categories: Bags) -> Tensor:
         """The entities' vectors [U, V]; zero without any category."""
@@ -95,6 +95,6 @@ def _lookup(feature: FeatureDescription, config: ModelConfig) -> tuple[nn.Module
         case "text":
             return HashedText(config.hash_buckets, config.num_hashes, config.feature_dim), config.feature_dim
         case "category":
-            return Categories(feature.size, config.feature_dim), config.feature_dim
+            return Categories(feature.size, config.feature_dim, config.category_start), config.feature_dim
         case _:
             return nn.Identity(), feature.size
