@@ -1,8 +1,8 @@
 """Leave-one-out beside published tables: popularity, item-kNN, SASRec and the model, over seeds, by pairs of users.
 
     python benchmarks/leave_one_out.py examples/beauty/omnisage.yaml --seeds 0 1 2
-    python benchmarks/leave_one_out.py examples/beauty/omnisage.yaml --variants benchmarks/leave_one_out_variants.yaml \\
-        --device cuda --jobs 6 --budget-s 480
+    python benchmarks/leave_one_out.py examples/beauty/omnisage.yaml --device cuda --jobs 6 --budget-s 480 \\
+        --variants benchmarks/leave_one_out_variants.yaml
 
 Every run (a variant with a seed) is a process of its own and leaves `<workspace>/runs/<variant>-<seed>.json`, and the
 ranks of all users beside it; a run whose file is there is not run again, so an interrupted benchmark goes on. A variant

@@ -53,9 +53,11 @@ class Sasrec(nn.Module):
         dim = settings.dim
         self.items = nn.Embedding(num_items, dim)
         self.positions = nn.Parameter(torch.randn(settings.max_length, dim) * 0.02)
-        self.content = nn.ModuleList(nn.EmbeddingBag(max(of.num_values, 1), dim, mode="sum") for of in categories)
-        for table in (self.items, *self.content):
+        nn.init.normal_(self.items.weight, std=0.02)
+        tables = [nn.EmbeddingBag(max(of.num_values, 1), dim, mode="sum") for of in categories]
+        for table in tables:
             nn.init.normal_(table.weight, std=0.02)
+        self.content = nn.ModuleList(tables)
         for number, of in enumerate(categories):
             self.register_buffer(f"values_{number}", torch.from_numpy(of.indices.astype(np.int64)))
             self.register_buffer(f"offsets_{number}", torch.from_numpy(of.indptr[:-1].astype(np.int64)))

@@ -28,15 +28,13 @@ class ModelConfig(ConfigModel):
     num_heads: Annotated[int, Field(ge=1)] = 4
     num_layers: Annotated[int, Field(ge=1, description="1 takes the collapsed form")] = 1
     feature_dim: Annotated[int, Field(gt=0, description="width of looked-up text and category vectors")] = 64
-    category_start: Annotated[
-        float,
+    direct_categories: Annotated[
+        bool,
         Field(
-            gt=0,
-            le=1,
-            description="size of learned categories' vectors at first, beside that of other features; small: an id says "
-            "nothing until it is learned, and what entities are made of is learned first",
+            description="add learned vectors of an entity's own categories, its id among them, to its embedding as "
+            "they are: what neither content nor neighbors say is then learned without a way through layers"
         ),
-    ] = 1.0
+    ] = False
     hash_buckets: Annotated[int, Field(gt=0, description="rows of a text feature's hash table")] = 16384
     num_hashes: Annotated[int, Field(ge=1)] = 2
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1

@@ -48,6 +48,7 @@ class EntityEmbedders(nn.Module):
                 anchors.neighbors_BK,
                 anchors.log_weights_BK,
                 anchors.present_BK,
+                direct_BE=self.feature_encoders[t].direct_vectors(batch.features[t], anchors.rows_B),
             )
             for t, anchors in batch.anchors.items()
         ]

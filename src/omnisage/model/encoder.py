@@ -49,6 +49,8 @@ class EntityEncoder(nn.Module):
         neighbors_BK: Tensor,
         log_weights_BK: Tensor,
         present_BK: Tensor,
+        *,
+        direct_BE: Tensor | None = None,
     ) -> Tensor:
         """Embed B anchors.
 
@@ -58,6 +60,7 @@ class EntityEncoder(nn.Module):
             neighbors_BK: which of the entities, int64; any valid one where absent.
             log_weights_BK: scaled log(1 + weight) in [0, 1], float.
             present_BK: bool, False for empty slots.
+            direct_BE: what is added to the embeddings before they are normalised, float.
 
         Returns:
             [B, E] float, rows of length 1.
@@ -69,6 +72,9 @@ class EntityEncoder(nn.Module):
         if self.training and self.feature_dropout > 0:
             kept_BF = torch.rand(own_BFD.shape[:2], device=own_BFD.device) >= self.feature_dropout
             own_BFD = own_BFD * kept_BF[..., None]
+            if direct_BE is not None:
+                kept_B1 = torch.rand(len(direct_BE), 1, device=direct_BE.device) >= self.feature_dropout
+                direct_BE = direct_BE * kept_B1
         # The last feature is the degree. Without neighbors it is not read, so that an entity which lost them to
         # dropout is embedded as one that never had any.
         is_isolated_B1 = ~present_BK.any(dim=1, keepdim=True)
@@ -79,7 +85,8 @@ class EntityEncoder(nn.Module):
         else:
             assert isinstance(neighbors, Tensor), "several layers read tokens"
             cls_BD = self.ordinary(own_BFD, neighbors, neighbors_BK, log_weights_BK, present_BK)
-        return unit_rows(self.head(cls_BD) + self.skip(own_BFD.flatten(1)))
+        embeddings_BE = self.head(cls_BD) + self.skip(own_BFD.flatten(1))
+        return unit_rows(embeddings_BE if direct_BE is None else embeddings_BE + direct_BE)
 
     def ordinary(
         self, own_BFD: Tensor, tokens_UD: Tensor, neighbors_BK: Tensor, log_weights_BK: Tensor, present_BK: Tensor

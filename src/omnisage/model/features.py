@@ -1,6 +1,7 @@
 """Raw features to vectors: hashed text, categories, numbers and precomputed vectors (OmniSage §3.2).
 
-Shapes: U unique entities of one type, F features of that type, V width of a feature's vector, D width of tokens.
+Shapes: U unique entities of one type, B of them to embed, F features of that type, V width of a feature's vector,
+D width of tokens, E width of embeddings.
 """
 
 import torch
@@ -12,6 +13,8 @@ from omnisage.model.bags import sum_categories, sum_hashed
 from omnisage.model.config import ModelConfig
 from omnisage.model.late import Unprojected
 from omnisage.model.modules import Modules, Projection
+
+_DIRECT_START = 0.02  # size at first: next to nothing, so that what is added is what was learned
 
 
 class HashedText(nn.Module):
@@ -71,6 +74,13 @@ class FeatureEncoder(nn.Module):
                 if feature.own
             }
         )
+        self.direct = Modules(
+            {
+                name: Categories(feature.size, config.embedding_dim, _DIRECT_START)
+                for name, feature in description.features.items()
+                if config.direct_categories and feature.own and feature.kind == "category"
+            }
+        )
         self.neighbor = Projection(sum(self.widths.values()), config.dim, dropout=config.dropout)
 
     def vectors(self, raw: RawFeatures) -> dict[str, Tensor]:
@@ -80,6 +90,11 @@ class FeatureEncoder(nn.Module):
     def own_tokens(self, vectors: dict[str, Tensor], rows_B: Tensor) -> Tensor:
         """The tokens [B, F, D] of the entities at `rows_B`, one per feature."""
         return torch.stack([project(vectors[name][rows_B]) for name, project in self.own.items()], dim=1)
+
+    def direct_vectors(self, raw: RawFeatures, rows_B: Tensor) -> Tensor | None:
+        """What the own categories of the entities at `rows_B` add to their embeddings [B, E]; None if nothing does."""
+        found = [categories(raw[name])[rows_B] for name, categories in self.direct.items()]
+        return torch.stack(found).sum(dim=0) if found else None
 
     def neighbor_tokens(self, vectors: dict[str, Tensor]) -> Tensor:
         """The tokens [U, D] that stand for these entities where they are neighbors."""
@@ -95,6 +110,6 @@ def _lookup(feature: FeatureDescription, config: ModelConfig) -> tuple[nn.Module
         case "text":
             return HashedText(config.hash_buckets, config.num_hashes, config.feature_dim), config.feature_dim
         case "category":
-            return Categories(feature.size, config.feature_dim, config.category_start), config.feature_dim
+            return Categories(feature.size, config.feature_dim), config.feature_dim
         case _:
             return nn.Identity(), feature.size
