@@ -6,12 +6,13 @@
 
 Every run (a variant with a seed) is a process of its own and leaves `<workspace>/runs/<variant>-<seed>.json`, and the
 ranks of all users beside it; a run whose file is there is not run again, so an interrupted benchmark goes on. A variant
-is a list of changes of the config, as of `--set`; without `--variants` there is one, the config as it is. `sasrec` and
-`sasrec_without_content` are variants of their own. `--prepare` makes tables, graph and neighbors of all variants and
-stops: with these on disk, the runs need neither the data nor Ibis.
+is a list of changes of the config, as of `--set`, or `{sasrec: SETTINGS}` for SASRec with other settings; without
+`--variants` there is one, the config as it is. `sasrec` and `sasrec_without_content` are always there. `--prepare`
+makes tables, graph and neighbors of all variants and stops: with these on disk, the runs need neither the data nor
+Ibis.
 
 Printed are HR@10 and NDCG@10 on the test, mean and spread over seeds, and the 95% interval of the paired difference to
-SASRec: users are resampled, each with their mean over seeds. What is tuned is tuned by the validation columns.
+SASRec (`--reference`): users are resampled, each with their mean over seeds. Tune by the validation columns.
 """
 
 import argparse
@@ -40,10 +41,7 @@ from omnisage.tables.artifact import open_tables
 from omnisage.training import stage as training_stage
 
 ROOT = Path(__file__).resolve().parents[1]
-SASREC = {
-    "sasrec": SasrecSettings(),
-    "sasrec_without_content": SasrecSettings(uses_content=False),
-}
+SASREC: dict[str, Any] = {"sasrec": {"sasrec": {}}, "sasrec_without_content": {"sasrec": {"uses_content": False}}}
 PARTS = ("validation", "test")
 
 
@@ -81,14 +79,15 @@ def run(variant: str, seed: int, arguments: argparse.Namespace) -> None:
     """One run in this process."""
     changes = _variants(arguments)[variant]
     # The split is the same in all seeds, so tables are made once; a seed draws weights, batches and dropout.
-    config = load_config(arguments.config, changes)
+    config = _config(arguments, changes)
     folders = artifacts(config, arguments.config.parent, arguments.workspace)
     tables = open_tables(folders["tables"])
     (sequence,) = tables.sequences
     started = time.time()
-    if variant in SASREC:
+    if isinstance(changes, dict):
         torch.set_num_threads(config.training.num_threads)
-        fitted = fit_sasrec(tables, sequence, SASREC[variant], seed=seed, device=_device(arguments))
+        settings = SasrecSettings(**changes["sasrec"])
+        fitted = fit_sasrec(tables, sequence, settings, seed=seed, device=_device(arguments))
         parts = {part: tables.sequences[sequence].part(part) for part in PARTS}
         users = {part: fitted.users(of, of.queries) for part, of in parts.items() if of.queries is not None}
         entities, steps = fitted.entities, fitted.num_epochs
@@ -121,9 +120,13 @@ def _save(workspace: Path, variant: str, seed: int, ranks: dict[str, NDArray[np.
     path.with_suffix(".tmp").rename(path)
 
 
-def _variants(arguments: argparse.Namespace) -> dict[str, list[str]]:
+def _variants(arguments: argparse.Namespace) -> dict[str, Any]:
     own = {"omnisage": []} if arguments.variants is None else yaml.safe_load(arguments.variants.read_text())
-    return {**{name: [] for name in SASREC}, **own}
+    return SASREC | own
+
+
+def _config(arguments: argparse.Namespace, changes: Any) -> Config:
+    return load_config(arguments.config, [] if isinstance(changes, dict) else changes)
 
 
 def _device(arguments: argparse.Namespace) -> str:
@@ -134,7 +137,11 @@ def _device(arguments: argparse.Namespace) -> str:
 def _start(variant: str, seed: int, arguments: argparse.Namespace) -> None:
     """Run in a process of its own, unless it has run or the time is up."""
     path = arguments.workspace / "runs" / f"{variant}-{seed}.json"
-    if path.exists() or time.time() > arguments.started + arguments.budget_s:
+    if path.exists():
+        if json.loads(path.read_text())["changes"] != _variants(arguments)[variant]:
+            print(f"{path} was made with other changes; delete it, or give the variant another name", flush=True)
+        return
+    if time.time() > arguments.started + arguments.budget_s:
         return
     command = [sys.executable, str(Path(__file__).resolve()), *sys.argv[1:], "--run", variant, str(seed)]
     with path.with_suffix(".log").open("w") as log:
@@ -143,15 +150,15 @@ def _start(variant: str, seed: int, arguments: argparse.Namespace) -> None:
     print(f"{variant}-{seed}: {' '.join(text.split())[:300]}", flush=True)
 
 
-def summarize(workspace: Path) -> list[dict[str, Any]]:
-    """Every variant that has run: means over seeds, and the paired difference to SASRec."""
+def summarize(workspace: Path, reference: str) -> list[dict[str, Any]]:
+    """Every variant that has run: means over seeds, and the paired difference to one of them."""
     runs: dict[str, list[dict[str, Any]]] = {}
     for path in sorted((workspace / "runs").glob("*.json")):
         found = json.loads(path.read_text())
         with np.load(path.with_suffix(".npz")) as stored:
             found["ranks"] = stored["test"]
         runs.setdefault(found["variant"], []).append(found)
-    reference = [of["ranks"] for of in runs.get("sasrec", [])]
+    of_reference = [of["ranks"] for of in runs.get(reference, [])]
     rows: list[dict[str, Any]] = []
     for variant, of_seeds in runs.items():
         row: dict[str, Any] = {"variant": variant, "seeds": [of["seed"] for of in of_seeds]}
@@ -163,22 +170,23 @@ def summarize(workspace: Path) -> list[dict[str, Any]]:
                     "std": float(np.std(values)),
                     "of_seeds": values,
                 }
-        if reference and variant != "sasrec":
-            row["minus sasrec"] = paired_interval([of["ranks"] for of in of_seeds], reference)
+        if of_reference and variant != reference:
+            row[f"minus {reference}"] = paired_interval([of["ranks"] for of in of_seeds], of_reference)
         rows.append(
             {**row, "changes": of_seeds[0].get("changes", []), "seconds": [of.get("seconds") for of in of_seeds]}
         )
     return sorted(rows, key=lambda row: row["test hr@10"]["mean"])
 
 
-def show(rows: list[dict[str, Any]]) -> None:
+def show(rows: list[dict[str, Any]], reference: str) -> None:
     """The table, worst first."""
-    print("| variant | seeds | validation HR@10 / NDCG@10 | test HR@10 | test NDCG@10 | HR@10 minus SASRec | seconds |")
+    minus = f"minus {reference}"
+    print(f"| variant | seeds | validation HR@10 / NDCG@10 | test HR@10 | test NDCG@10 | HR@10 {minus} | seconds |")
     print("|---|---|---|---|---|---|---|")
     for row in rows:
         cells = [f"{row[f'{p} {m}']['mean']:.4f}" for p in PARTS for m in ("hr@10", "ndcg@10")]
         spread = [f" ± {row[f'test {m}']['std']:.4f}" if len(row["seeds"]) > 1 else "" for m in ("hr@10", "ndcg@10")]
-        paired = "{low:+.4f} .. {high:+.4f}".format(**row["minus sasrec"]["hr@10"]) if "minus sasrec" in row else "-"
+        paired = "{low:+.4f} .. {high:+.4f}".format(**row[minus]["hr@10"]) if minus in row else "-"
         seconds = np.mean([s or 0 for s in row["seconds"]])
         print(
             f"| {row['variant']} | {len(row['seeds'])} | {cells[0]} / {cells[1]} | {cells[2]}{spread[0]} "
@@ -192,6 +200,7 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("--variants", type=Path, help="YAML: name -> list of changes of the config")
     parser.add_argument("--only", nargs="+", help="of the variants, these; by default all, and SASRec")
+    parser.add_argument("--reference", default="sasrec", help="the variant that others are compared with")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
@@ -210,7 +219,7 @@ def main() -> None:
     names = arguments.only or list(variants)
     (arguments.workspace / "runs").mkdir(parents=True, exist_ok=True)
     for name in names:  # one after the other, so that no two runs make the same
-        folders = artifacts(load_config(arguments.config, variants[name]), arguments.config.parent, arguments.workspace)
+        folders = artifacts(_config(arguments, variants[name]), arguments.config.parent, arguments.workspace)
     if not arguments.prepare:
         tables = open_tables(folders["tables"])
         for name, ranks in ranks_of_baselines(tables, next(iter(tables.sequences)), PARTS):
@@ -219,8 +228,8 @@ def main() -> None:
         # All variants with one seed before the next seed: what stops early has tried everything once.
         with ThreadPoolExecutor(arguments.jobs) as pool:
             list(pool.map(lambda of: _start(*of, arguments), [(name, s) for s in arguments.seeds for name in names]))
-        rows = summarize(arguments.workspace)
-        show(rows)
+        rows = summarize(arguments.workspace, arguments.reference)
+        show(rows, arguments.reference)
         if arguments.out:
             arguments.out.write_text(json.dumps({"device": _device(arguments), "rows": rows}, indent=1) + "\n")
 
