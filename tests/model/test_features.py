@@ -139,10 +139,15 @@ def test_own_categories_are_added_as_they_are_and_only_where_asked_for() -> None
 
 
 def test_what_is_added_is_added_before_the_embedding_is_normalised() -> None:
-    encoder = EntityEncoder(2, 3, ModelConfig(dim=8, num_heads=2, embedding_dim=5)).eval()
+    config = ModelConfig(dim=8, num_heads=2, embedding_dim=5, sequence={"num_heads": 2}, direct_categories=True)
+    encoder = EntityEncoder(2, 3, config).eval()
     own, tokens = torch.randn(4, 2, 8), torch.randn(6, 8)
     slots = torch.randint(6, (4, 3)), torch.rand(4, 3), torch.rand(4, 3) < 0.5
-    plain, huge = encoder(own, tokens, *slots), 1e6 * torch.randn(4, 5)
+    plain, direct = encoder(own, tokens, *slots), torch.randn(4, 5)
+    alone = torch.nn.functional.normalize(direct)
+    torch.testing.assert_close(encoder(own, tokens, *slots, direct_BE=direct), alone)  # layers say nothing at first
+    assert encoder.layer_scale is not None
+    with torch.no_grad():
+        encoder.layer_scale.fill_(2.0)
     torch.testing.assert_close(encoder(own, tokens, *slots, direct_BE=torch.zeros(4, 5)), plain)
-    found = encoder(own, tokens, *slots, direct_BE=huge)
-    torch.testing.assert_close(found, torch.nn.functional.normalize(huge), atol=1e-4, rtol=0)
+    assert not torch.allclose(encoder(own, tokens, *slots, direct_BE=direct), alone, atol=0.01)

@@ -41,6 +41,9 @@ class EntityEncoder(nn.Module):
         self.layers = nn.TransformerEncoder(layer, config.num_layers, enable_nested_tensor=False)
         self.head = Projection(config.dim, config.embedding_dim)
         self.skip = nn.Linear(num_features * config.dim, config.embedding_dim)
+        # Beside direct vectors what the layers say begins at nothing (ReZero, Bachlechner et al., 2020): at random it
+        # is mostly the same for all entities, and drowns what is to be learned of each.
+        self.layer_scale = nn.Parameter(torch.zeros(config.embedding_dim)) if config.direct_categories else None
 
     def forward(
         self,
@@ -60,7 +63,7 @@ class EntityEncoder(nn.Module):
             neighbors_BK: which of the entities, int64; any valid one where absent.
             log_weights_BK: scaled log(1 + weight) in [0, 1], float.
             present_BK: bool, False for empty slots.
-            direct_BE: what is added to the embeddings before they are normalised, float.
+            direct_BE: with `direct_categories`, what the layers' output is added to, float.
 
         Returns:
             [B, E] float, rows of length 1.
@@ -86,7 +89,9 @@ class EntityEncoder(nn.Module):
             assert isinstance(neighbors, Tensor), "several layers read tokens"
             cls_BD = self.ordinary(own_BFD, neighbors, neighbors_BK, log_weights_BK, present_BK)
         embeddings_BE = self.head(cls_BD) + self.skip(own_BFD.flatten(1))
-        return unit_rows(embeddings_BE if direct_BE is None else embeddings_BE + direct_BE)
+        if direct_BE is not None and self.layer_scale is not None:
+            embeddings_BE = direct_BE + self.layer_scale * embeddings_BE
+        return unit_rows(embeddings_BE)
 
     def ordinary(
         self, own_BFD: Tensor, tokens_UD: Tensor, neighbors_BK: Tensor, log_weights_BK: Tensor, present_BK: Tensor
