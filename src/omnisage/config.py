@@ -49,6 +49,7 @@ class Config(ConfigModel):
     def _fits_together(self) -> Self:
         problems = _find_unknown_names(self) or [
             *_find_bad_subsets(self),
+            *_find_undated_impressions(self),
             *_find_unusable_negatives(self),
             *_find_nothing_to_learn(self),
         ]
@@ -227,6 +228,18 @@ def _find_unusable_negatives(config: Config) -> list[Problem]:
         text = "the stage neighbors ranks entities once; give the ranks of tasks.entity_entity.hard_negatives"
         return [Problem((*path, "ranks"), hard.ranks, text)]
     return []
+
+
+def _find_undated_impressions(config: Config) -> list[Problem]:
+    """Impressions where one event is left out: no time says which of them came before it."""
+    if config.split.kind != "leave_one_out":
+        return []
+    text = "what was shown cannot be told from what is asked with split.kind: leave_one_out; remove the impressions"
+    return [
+        Problem(("sequences", name, "impressions"), sequence.impressions.model_dump(), text)
+        for name, sequence in config.sequences.items()
+        if sequence.impressions is not None
+    ]
 
 
 def _find_nothing_to_learn(config: Config) -> list[Problem]:

@@ -116,7 +116,8 @@ def test_hetrec_orders_a_month_by_file_and_keeps_artists_without_a_name(tmp_path
 def test_s3rec_takes_the_position_as_time_and_a_datamap_in_either_direction(tmp_path: Path, datamap: str):
     tables = s3rec.read(_folder(tmp_path / "s3", S3REC | {"datamaps.json": datamap}))
     assert _rows(tables["events"]) == [(1, 3, 0), (1, 1, 1), (1, 2, 2), (2, 2, 0), (2, 3, 1)]
-    assert _rows(tables["items"]) == [(1, "B01", None), (2, "B02", "nail lacquer"), (3, "B03", None)]
+    items = [(1, "B01", None, [5, 6]), (2, "B02", "nail lacquer", [6]), (3, "B03", None, [])]
+    assert _rows(tables["items"]) == items
     assert _rows(tables["attributes"]) == [(5, "Makeup"), (6, None)]
     assert _rows(tables["has_attribute"]) == [(1, 5), (1, 6), (2, 6)]
 
@@ -124,7 +125,7 @@ def test_s3rec_takes_the_position_as_time_and_a_datamap_in_either_direction(tmp_
 def test_s3rec_needs_only_sequences_and_attributes(tmp_path: Path):
     needed = {name: content for name, content in S3REC.items() if name.startswith("Toy")}
     tables = s3rec.read(_folder(tmp_path / "s3", needed))
-    assert _rows(tables["items"]) == [(1, None, None), (2, None, None), (3, None, None)]
+    assert _rows(tables["items"]) == [(1, None, None, [5, 6]), (2, None, None, [6]), (3, None, None, [])]
 
 
 def test_citeulike_keeps_a_citation_once_and_none_of_itself(tmp_path: Path):

@@ -44,6 +44,7 @@ def _save_column(path: Path, name: str, values: list[Any]) -> None:
 
 def _write_tables(out: Path, random: np.random.Generator) -> None:
     config = {"split": {"gap_s": 0, "future_s": FUTURE_S}, "pairs": {}}
+    config["relations"] = {name: {"pairs": None} for name in ("acted", "sequel", "tagged")}
     folder = begin(out, Plan("tables", config, 0, {}))
     films = [f"Film {i}" for i in range(NUM_FILMS)]
     films[3] = "</script><b>Film & 3"

@@ -23,6 +23,7 @@ def tables_of(train: list[list[int]], validation: list[list[int]], queries: list
         num_entities={"film": 40},
         sequences={"user": SimpleNamespace(entity="film", part=parts.__getitem__)},
         window_end=None,
+        leaves_one_out=False,
         manifest=SimpleNamespace(plan=SimpleNamespace(config={"split": {"future_s": 100}})),
     )
 

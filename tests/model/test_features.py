@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from omnisage.batches.batch import Bags
 from omnisage.batches.description import FeatureDescription, TypeDescription
 from omnisage.model.config import ModelConfig
+from omnisage.model.encoder import EntityEncoder
 from omnisage.model.features import Categories, FeatureEncoder, HashedText
 from omnisage.model.modules import Projection
 
@@ -118,3 +119,35 @@ def test_a_projection_of_parts_is_that_of_all_of_them_in_values_and_gradients(le
     ours, theirs = (torch.autograd.grad((output * weights).sum(), sources) for output in outputs)
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_own_categories_are_added_as_they_are_and_only_where_asked_for() -> None:
+    category, foreign = FeatureDescription("category", 4), FeatureDescription("category", 4, own=False)
+    features = {"id": category, "label": category, "who": foreign, "size": FeatureDescription("number", 2)}
+    description = TypeDescription(features, num_slots=0)
+    raw = {"id": bags([[0], [1], [2]]), "label": bags([[0, 3], [], [1]]), "who": bags([[0], [1], [1]])}
+    rows = torch.tensor([2, 0])
+    config = ModelConfig(dim=8, num_heads=2, embedding_dim=5, sequence={"num_heads": 2})
+    assert FeatureEncoder(description, config).direct_vectors(raw, rows) is None
+    encoder = FeatureEncoder(description, config.model_copy(update={"direct_categories": True}))
+    found = encoder.direct_vectors(raw, rows)
+    assert found is not None
+    ids, labels = encoder.direct["id"].table, encoder.direct["label"].table
+    expected = 5**0.5 * torch.stack([ids[2] + labels[1], ids[0] + (labels[0] + labels[3]) / 2**0.5])
+    torch.testing.assert_close(found, expected)
+    assert found.abs().max() < 0.2  # next to nothing at first
+
+
+def test_what_is_added_is_added_before_the_embedding_is_normalised() -> None:
+    config = ModelConfig(dim=8, num_heads=2, embedding_dim=5, sequence={"num_heads": 2}, direct_categories=True)
+    encoder = EntityEncoder(2, 3, config).eval()
+    own, tokens = torch.randn(4, 2, 8), torch.randn(6, 8)
+    slots = torch.randint(6, (4, 3)), torch.rand(4, 3), torch.rand(4, 3) < 0.5
+    plain, direct = encoder(own, tokens, *slots), torch.randn(4, 5)
+    alone = torch.nn.functional.normalize(direct)
+    torch.testing.assert_close(encoder(own, tokens, *slots, direct_BE=direct), alone)  # layers say nothing at first
+    assert encoder.beside_direct.layer_scale is not None
+    with torch.no_grad():
+        encoder.beside_direct.layer_scale.fill_(2.0)
+    torch.testing.assert_close(encoder(own, tokens, *slots, direct_BE=torch.zeros(4, 5)), plain)
+    assert not torch.allclose(encoder(own, tokens, *slots, direct_BE=direct), alone, atol=0.01)

@@ -151,6 +151,7 @@ def test_every_kind_of_leak_is_found(tmp_path: Path) -> None:
         f"sequences.user: 1 events in 'train' are at or after train_end ({TRAIN_END})",
         f"sequences.user: 1 test queries ask for events outside [{TRAIN_END + DAY_S}, {TRAIN_END + 21 * DAY_S})",
         "pairs.watched_next: 1 pairs are no consecutive events of a training user",
+        "relations.watched_next: 1 edges are no pairs of watched_next",  # the pair that stood there
         "relations.made_by: 1 edges are validation pairs of creator and item",
         "relations.reposted: 1 edges are test pairs of item and item",
         "pairs.watched_next: 1 edges are test pairs of item and item",

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from omnisage.model.config import ModelConfig
 from omnisage.schema import ConfigModel
-from omnisage.tasks.config import HardNegativesConfig
+from omnisage.tasks.config import HardNegativesConfig, NumRandom
 from omnisage.training.config import TrainingConfig
 
 _Latest = Annotated[
@@ -106,7 +106,7 @@ class LightGcnRun(ConfigModel):
 
     lightgcn: LightGcnConfig
     embedding_dim: int
-    num_random_negatives: int
+    num_random_negatives: NumRandom
     training: TrainingConfig
 
 
@@ -116,5 +116,5 @@ class SequenceRun(ConfigModel):
     baseline: PinnerFormerConfig | TwoTowerConfig
     model: ModelConfig  # widths, feature tables and user model are the model's
     mask_history: bool
-    num_random_negatives: int
+    num_random_negatives: NumRandom
     training: TrainingConfig

@@ -33,7 +33,7 @@ from omnisage.embeddings.artifact import Vectors
 from omnisage.errors import OmnisageError
 from omnisage.model.modules import unit_rows
 from omnisage.tables.artifact import Tables
-from omnisage.tasks.config import EntityEntityConfig
+from omnisage.tasks.config import EntityEntityConfig, count_random
 from omnisage.tasks.entity_entity import EntityEntity
 from omnisage.tasks.recalls import validation_recalls
 
@@ -52,12 +52,13 @@ def embed_lightgcn(config: LightGcnRun, tables: Tables, *, seed: int) -> Baselin
     groups = _groups(tables, config.lightgcn.event_share)
     if not groups:
         raise OmnisageError("there is nothing to learn from: no training event and no training relation; leave it out")
+    num_random = count_random(config.num_random_negatives, tables.num_entities)
     data = TrainingData(
         [source_without_neighbors({name: end - begin for name, (begin, end) in ranges.items()})],
         [groups],
         {},
         mask_history=False,
-        sizes=BatchSizes(config.training.pairs_per_batch, SequenceSizes(1, 1), config.num_random_negatives, 0),
+        sizes=BatchSizes(config.training.pairs_per_batch, SequenceSizes(1, 1), num_random, 0),
         seed=seed,
     )
     targets = sorted({group.target for group in groups})

@@ -20,7 +20,7 @@ from omnisage.batches.step import BatchSizes, TrainingData
 from omnisage.errors import OmnisageError
 from omnisage.model.inference import embed_users
 from omnisage.tables.artifact import FeatureArrays, SequencePart, Tables
-from omnisage.tasks.config import UserEntityConfig
+from omnisage.tasks.config import UserEntityConfig, count_random
 from omnisage.tasks.recalls import validation_recalls
 from omnisage.tasks.user_entity import UserEntity
 
@@ -120,5 +120,5 @@ def _training_data(tables: Tables, source: EntitySource, config: SequenceRun, se
     if not sequences:
         raise OmnisageError("this baseline learns from sequences, and there is no training sequence; leave it out")
     users = SequenceSizes(config.training.users_per_batch, config.model.sequence.max_length)
-    sizes = BatchSizes(0, users, config.num_random_negatives, 0)
+    sizes = BatchSizes(0, users, count_random(config.num_random_negatives, tables.num_entities), 0)
     return TrainingData([source], [[]], sequences, config.mask_history, sizes, seed)

@@ -23,14 +23,17 @@ def read(source: Path) -> dict[str, pa.Table]:
     """Read a folder with one data set in this format.
 
     Returns:
-        Entities `items` (item_id, original_id, key_words; null where unknown), `attributes` (attribute_id, name or
-        null); relation `has_attribute`; events `events` (user_id, item_id, position from 0).
+        Entities `items` (item_id; original_id and key_words or null; attribute_ids), `attributes` (attribute_id,
+        name or null); relation `has_attribute`; events `events` (user_id, item_id, position from 0).
     """
     attributes_file = _only(source, f"*{_ATTRIBUTES}")
     events = _read_events(source / f"{attributes_file.name.removesuffix(_ATTRIBUTES)}.txt")
     item_attributes = _read_json(attributes_file)
     edges = {(int(item), int(attribute)) for item, listed in item_attributes.items() for attribute in listed}
     items = sorted({item for item, _ in edges} | set(events["item_id"].to_pylist()))
+    attributes_of: dict[int, list[int]] = {item: [] for item in items}
+    for item, attribute in sorted(edges):
+        attributes_of[item].append(attribute)
     original_ids = _original_ids(source, items)
     key_words = _read_key_words(source / _KEY_WORDS)
     attributes = sorted({attribute for _, attribute in edges})
@@ -41,6 +44,7 @@ def read(source: Path) -> dict[str, pa.Table]:
                 "item_id": items,
                 "original_id": pa.array([original_ids.get(item) for item in items], pa.string()),
                 "key_words": pa.array([key_words.get(original_ids.get(item, "")) for item in items], pa.string()),
+                "attribute_ids": pa.array([attributes_of[item] for item in items], pa.list_(pa.int64())),
             }
         ),
         "attributes": pa.table(

@@ -21,7 +21,7 @@ from omnisage.evaluation.probe import probe
 from omnisage.evaluation.records import Record, SliceRecord
 from omnisage.evaluation.retrieval import Measurement, Retrieval, measure
 from omnisage.evaluation.slices import entity_slices
-from omnisage.evaluation.user_queries import USER_TASKS, tuned_key, user_retrievals
+from omnisage.evaluation.user_queries import USER_TASKS, tuned_key, user_retrievals, user_tasks
 from omnisage.progress import track
 from omnisage.tables.artifact import Tables
 from omnisage.tables.leaks import find_leaks
@@ -90,7 +90,7 @@ def evaluate(
     item_knn = {
         tuned_key(task, name): choose_item_knn(tables, name, task, k=config.ks[0], mask_history=masks)
         for name in embeddings.users
-        for task in USER_TASKS
+        for task in user_tasks(tables)
     }
     links = training_links(tables)
     retrievals = [

@@ -7,9 +7,8 @@ from numpy.typing import NDArray
 
 from omnisage.baselines.item_knn import ItemKnnSettings, item_knn_for_users, item_similarity
 from omnisage.baselines.lists import Lists
-from omnisage.baselines.scorer import Scorer
 from omnisage.evaluation.metrics import Ranks, group_means
-from omnisage.evaluation.regimes import full_corpus_ranks
+from omnisage.evaluation.regimes import ranks_in_blocks
 from omnisage.evaluation.retrieval import answerable
 from omnisage.evaluation.user_queries import train_lists, user_queries
 from omnisage.tables.artifact import Tables
@@ -21,8 +20,6 @@ _NUMS_NEIGHBORS = (None, 200)
 _HALF_LIVES = (None, 30.0, 10.0, 5.0, 2.0)
 
 _MAX_QUERIES = 5000  # enough to tell 20 settings apart; more would only cost time
-
-_ROWS_AT_A_TIME = 512
 
 
 def choose_item_knn(tables: Tables, sequence: str, task: str, *, k: int, mask_history: bool) -> ItemKnnSettings:
@@ -39,7 +36,7 @@ def choose_item_knn(tables: Tables, sequence: str, task: str, *, k: int, mask_hi
         mask_history: as in the evaluation.
     """
     queries = user_queries(tables, sequence, "validation")
-    excluded = queries.histories if mask_history else Lists.empty(len(queries.users))
+    excluded = queries.masked if mask_history else Lists.empty(len(queries.users))
     kept = answerable(queries.wanted(task), excluded)
     if len(kept) == 0:
         return ItemKnnSettings()
@@ -55,16 +52,10 @@ def choose_item_knn(tables: Tables, sequence: str, task: str, *, k: int, mask_hi
         for half_life in _HALF_LIVES:
             settings = ItemKnnSettings(num_neighbors, shrinkage, half_life)
             scorer = item_knn_for_users(similarity, histories, settings)
-            recall = _recall(_ranks(scorer, wanted, excluded), wanted, users, k)
+            recall = _recall(ranks_in_blocks(scorer, wanted, excluded), wanted, users, k)
             if recall > best_recall:
                 best, best_recall = settings, recall
     return best
-
-
-def _ranks(scorer: Scorer, wanted: Lists, excluded: Lists) -> Ranks:
-    blocks = [(begin, min(begin + _ROWS_AT_A_TIME, len(wanted))) for begin in range(0, len(wanted), _ROWS_AT_A_TIME)]
-    ranks = [full_corpus_ranks(scorer(b, e), wanted.block(b, e), excluded.block(b, e)) for b, e in blocks]
-    return np.concatenate(ranks)
 
 
 def _recall(ranks: Ranks, wanted: Lists, users: NDArray[np.int64], k: int) -> float:

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnisage.baselines.lists import Ids, Lists
-from omnisage.baselines.scorer import Scores
+from omnisage.baselines.scorer import Scorer, Scores
 from omnisage.evaluation.metrics import Ranks
 from omnisage.randomness import generator
 
 REGIMES = ("full", "random", "popularity")
 
+_ROWS_PER_BLOCK = 512
 _UNSEEN_WEIGHT = 1e-30  # of an entity without popularity: drawn only where there is no other left
 
 
@@ -31,12 +32,31 @@ def full_corpus_ranks(scores: Scores, positives: Lists, excluded: Lists) -> Rank
     """
     values = scores[positives.row_of_id(), positives.ids]
     scores[excluded.row_of_id(), excluded.ids] = -np.inf  # below every positive
+    if (positives.lengths() == 1).all():  # counting takes a tenth of the time of sorting
+        larger, not_smaller = (
+            is_above(scores, values[:, None]).sum(axis=1) for is_above in (np.greater, np.greater_equal)
+        )
+        return 1.0 + larger + 0.5 * (not_smaller - larger - 1)
     scores.sort(axis=1)
     ranks = np.empty(len(values))
     for row, sorted_scores in enumerate(scores):
         begin, end = positives.indptr[row], positives.indptr[row + 1]
         ranks[begin:end] = _ranks_among(sorted_scores, values[begin:end], num_own=1)
     return ranks
+
+
+def ranks_in_blocks(scorer: Scorer, positives: Lists, excluded: Lists) -> Ranks:
+    """`full_corpus_ranks` of all queries, within bounded memory.
+
+    Args:
+        scorer: scores of Q queries.
+        positives: ids of Q queries, none of them excluded.
+        excluded: ids per query that are no candidates.
+    """
+    ends = [*range(_ROWS_PER_BLOCK, len(positives), _ROWS_PER_BLOCK), len(positives)]
+    blocks = zip([0, *ends[:-1]], ends, strict=True)
+    ranks = [full_corpus_ranks(scorer(b, e), positives.block(b, e), excluded.block(b, e)) for b, e in blocks]
+    return np.concatenate(ranks)
 
 
 def random_candidates(

@@ -22,6 +22,7 @@ class UserQueries:
 
     users: NDArray[np.int64]  # [Q], row of the part
     histories: Lists  # the known events, oldest first
+    masked: Lists  # what of the history is no candidate, where histories are masked
     following: Lists  # the next event, one per query
     future: Lists  # distinct entities of the window after the last known event, without those of the history
 
@@ -33,6 +34,11 @@ class UserQueries:
 USER_TASKS = ("user_entity_next", "user_entity_future")
 
 
+def user_tasks(tables: Tables) -> tuple[str, ...]:
+    """What users are asked: where one event is left out it is the next, and there is no more of a future."""
+    return USER_TASKS[:1] if tables.leaves_one_out else USER_TASKS
+
+
 def tuned_key(task: str, sequence: str) -> str:
     """What the settings of the tuned item-kNN are filed under."""
     return f"{task}: {sequence}"
@@ -40,6 +46,9 @@ def tuned_key(task: str, sequence: str) -> str:
 
 def user_queries(tables: Tables, sequence: str, part: str) -> UserQueries:
     """Read the queries of `validation` or `test`.
+
+    Where one event is left out it is a candidate even if the user has had it before, as in published tables; elsewhere
+    such a query has no answer.
 
     Args:
         tables: the `tables` artifact.
@@ -61,7 +70,10 @@ def user_queries(tables: Tables, sequence: str, part: str) -> UserQueries:
         following.append(events.entities[known : known + 1])
         end = _end_of_future(events, user, known, future_s=future_s, window_end=tables.window_end)
         future.append(np.setdiff1d(events.entities[known:end], histories[-1]))
-    return UserQueries(users, Lists.of(histories), Lists.of(following), Lists.of(future))
+    masked = histories
+    if tables.leaves_one_out:
+        masked = [history[history != asked] for history, asked in zip(histories, following, strict=True)]
+    return UserQueries(users, Lists.of(histories), Lists.of(masked), Lists.of(following), Lists.of(future))
 
 
 def _end_of_future(events: SequencePart, user: int, known: int, *, future_s: int, window_end: int | None) -> int:
@@ -101,8 +113,8 @@ def user_retrievals(
         num_entities = tables.num_entities[sequence.entity]
         train, users = train_lists(sequence.part("train")), sequence.part(part).users
         counts = event_counts(tables, name)
-        excluded = queries.histories if mask_history else Lists.empty(len(queries.users))
-        for task in USER_TASKS:
+        excluded = queries.masked if mask_history else Lists.empty(len(queries.users))
+        for task in user_tasks(tables):
             wanted = queries.wanted(task)
             kept = answerable(wanted, excluded)
             histories = queries.histories.take(kept)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from omnisage.model.config import ModelConfig
-from omnisage.model.encoder import InputDropout
+from omnisage.model.encoder import BesideDirect, InputDropout
 from omnisage.model.modules import Projection, unit_rows, widened
 
 
@@ -26,9 +26,17 @@ class AggregatingEncoder(nn.Module):
         self.layer = build_layer(config)
         self.head = Projection(config.dim, config.embedding_dim)
         self.skip = nn.Linear(num_features * config.dim, config.embedding_dim)
+        self.beside_direct = BesideDirect(config)
 
     def forward(
-        self, own_BFD: Tensor, tokens_UD: Tensor, neighbors_BK: Tensor, weights_BK: Tensor, present_BK: Tensor
+        self,
+        own_BFD: Tensor,
+        tokens_UD: Tensor,
+        neighbors_BK: Tensor,
+        weights_BK: Tensor,
+        present_BK: Tensor,
+        *,
+        direct_BE: Tensor | None = None,
     ) -> Tensor:
         """Embed B anchors.
 
@@ -38,6 +46,7 @@ class AggregatingEncoder(nn.Module):
             neighbors_BK: rows of `tokens_UD`, int64; any valid row where absent.
             weights_BK: proximity, float.
             present_BK: bool, False for empty slots.
+            direct_BE: with `direct_categories`, what the layer's output is added to, float.
 
         Returns:
             [B, E] float, rows of length 1.
@@ -45,7 +54,7 @@ class AggregatingEncoder(nn.Module):
         own_BFD, present_BK = self.input_dropout(own_BFD, present_BK)
         own_BX = own_BFD.flatten(1)
         read_BD = self.layer(self.own(own_BX), tokens_UD, neighbors_BK, weights_BK, present_BK)
-        return unit_rows(self.head(read_BD) + self.skip(own_BX))
+        return self.beside_direct(self.head(read_BD) + self.skip(own_BX), direct_BE)
 
 
 def build_layer(config: ModelConfig) -> nn.Module:

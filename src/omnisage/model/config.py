@@ -34,6 +34,13 @@ class ModelConfig(ConfigModel):
     num_hops: Annotated[int, Field(ge=1, le=2, description="2: neighbors have read theirs; not by the transformer")] = 1
     inner_neighbors: Annotated[int, Field(ge=1, description="that a neighbor reads of each of its blocks")] = 5
     feature_dim: Annotated[int, Field(gt=0, description="width of looked-up text and category vectors")] = 64
+    direct_categories: Annotated[
+        bool,
+        Field(
+            description="add learned vectors of an entity's own categories, its id among them, to its embedding as "
+            "they are: what neither content nor neighbors say is then learned without a way through layers"
+        ),
+    ] = False
     hash_buckets: Annotated[int, Field(gt=0, description="rows of a text feature's hash table")] = 16384
     num_hashes: Annotated[int, Field(ge=1)] = 2
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1

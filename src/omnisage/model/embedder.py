@@ -58,6 +58,7 @@ class EntityEmbedders(nn.Module):
                 anchors.neighbors_BK,
                 anchors.log_weights_BK if self._config.aggregator == "transformer" else anchors.weights_BK,
                 anchors.present_BK,
+                direct_BE=self.feature_encoders[t].direct_vectors(batch.features[t], anchors.rows_B),
             )
             for t, anchors in batch.anchors.items()
         ]

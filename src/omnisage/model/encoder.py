@@ -46,6 +46,27 @@ class InputDropout(nn.Module):
         return own_BFD, present_BK
 
 
+class BesideDirect(nn.Module):
+    """The end of every encoder: what its layers say beside the entity's own vectors, as rows of length 1.
+
+    With `direct_categories` what the layers say begins at nothing (ReZero, Bachlechner et al., 2020): at random it is
+    mostly the same for all entities, and drowns what is to be learned of each.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.feature_dropout = config.feature_dropout
+        self.layer_scale = nn.Parameter(torch.zeros(config.embedding_dim)) if config.direct_categories else None
+
+    def forward(self, layers_BE: Tensor, direct_BE: Tensor | None) -> Tensor:
+        """[B, E]; without direct vectors that of the layers alone."""
+        if direct_BE is None or self.layer_scale is None:
+            return unit_rows(layers_BE)
+        if self.training and self.feature_dropout > 0:
+            direct_BE = direct_BE * (torch.rand(len(direct_BE), 1, device=direct_BE.device) >= self.feature_dropout)
+        return unit_rows(direct_BE + self.layer_scale * layers_BE)
+
+
 class EntityEncoder(nn.Module):
     """Own tokens and neighbors to one L2-normalised embedding, for one entity type."""
 
@@ -65,6 +86,7 @@ class EntityEncoder(nn.Module):
         self.layers = nn.TransformerEncoder(layer, config.num_layers, enable_nested_tensor=False)
         self.head = Projection(config.dim, config.embedding_dim)
         self.skip = nn.Linear(num_features * config.dim, config.embedding_dim)
+        self.beside_direct = BesideDirect(config)
 
     def forward(
         self,
@@ -73,6 +95,8 @@ class EntityEncoder(nn.Module):
         neighbors_BK: Tensor,
         log_weights_BK: Tensor,
         present_BK: Tensor,
+        *,
+        direct_BE: Tensor | None = None,
     ) -> Tensor:
         """Embed B anchors.
 
@@ -82,6 +106,7 @@ class EntityEncoder(nn.Module):
             neighbors_BK: which of the entities, int64; any valid one where absent.
             log_weights_BK: scaled log(1 + weight) in [0, 1], float.
             present_BK: bool, False for empty slots.
+            direct_BE: with `direct_categories`, what the layers' output is added to, float.
 
         Returns:
             [B, E] float, rows of length 1.
@@ -92,7 +117,7 @@ class EntityEncoder(nn.Module):
         else:
             assert isinstance(neighbors, Tensor), "several layers read tokens"
             cls_BD = self.ordinary(own_BFD, neighbors, neighbors_BK, log_weights_BK, present_BK)
-        return unit_rows(self.head(cls_BD) + self.skip(own_BFD.flatten(1)))
+        return self.beside_direct(self.head(cls_BD) + self.skip(own_BFD.flatten(1)), direct_BE)
 
     def ordinary(
         self, own_BFD: Tensor, tokens_UD: Tensor, neighbors_BK: Tensor, log_weights_BK: Tensor, present_BK: Tensor

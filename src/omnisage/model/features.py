@@ -1,6 +1,7 @@
 """Raw features to vectors: hashed text, categories, numbers and precomputed vectors (OmniSage §3.2).
 
-Shapes: U unique entities of one type, F features of that type, V width of a feature's vector, D width of tokens.
+Shapes: U unique entities of one type, B of them to embed, F features of that type, V width of a feature's vector,
+D width of tokens, E width of embeddings.
 """
 
 import torch
@@ -12,6 +13,8 @@ from omnisage.model.bags import sum_categories, sum_hashed
 from omnisage.model.config import ModelConfig
 from omnisage.model.late import Unprojected
 from omnisage.model.modules import Modules, Projection
+
+_DIRECT_START = 0.02  # size at first: next to nothing, so that what is added is what was learned
 
 
 class HashedText(nn.Module):
@@ -38,10 +41,10 @@ class HashedText(nn.Module):
 class Categories(nn.Module):
     """One learned vector per category; an entity with several has their sum over the root of their number."""
 
-    def __init__(self, num_values: int, width: int):
+    def __init__(self, num_values: int, width: int, start: float = 1.0):
         super().__init__()
         # One row more than values: an empty vocabulary is still a table.
-        self.table = nn.Parameter(torch.randn(num_values + 1, width) / width**0.5)
+        self.table = nn.Parameter(torch.randn(num_values + 1, width) * (start / width**0.5))
 
     def forward(self, categories: Bags) -> Tensor:
         """The entities' vectors [U, V]; zero without any category."""
@@ -71,6 +74,13 @@ class FeatureEncoder(nn.Module):
                 if feature.own
             }
         )
+        self.direct = Modules(
+            {
+                name: Categories(feature.size, config.embedding_dim, _DIRECT_START)
+                for name, feature in description.features.items()
+                if config.direct_categories and feature.own and feature.kind == "category"
+            }
+        )
         self.neighbor = Projection(sum(self.widths.values()), config.dim, dropout=config.dropout)
 
     def vectors(self, raw: RawFeatures) -> dict[str, Tensor]:
@@ -80,6 +90,11 @@ class FeatureEncoder(nn.Module):
     def own_tokens(self, vectors: dict[str, Tensor], rows_B: Tensor) -> Tensor:
         """The tokens [B, F, D] of the entities at `rows_B`, one per feature."""
         return torch.stack([project(vectors[name][rows_B]) for name, project in self.own.items()], dim=1)
+
+    def direct_vectors(self, raw: RawFeatures, rows_B: Tensor) -> Tensor | None:
+        """What the own categories of the entities at `rows_B` add to their embeddings [B, E]; None if nothing does."""
+        found = [categories(raw[name])[rows_B] for name, categories in self.direct.items()]
+        return torch.stack(found).sum(dim=0) if found else None
 
     def neighbor_tokens(self, vectors: dict[str, Tensor]) -> Tensor:
         """The tokens [U, D] that stand for these entities where they are neighbors."""

@@ -152,6 +152,11 @@ class Tables:
     window_end: int | None  # Unix seconds
     cold: ColdEntities
 
+    @property
+    def leaves_one_out(self) -> bool:
+        """Whether the last events of all users are held out, and not some users and a time."""
+        return self.manifest.plan.config["split"].get("kind") == "leave_one_out"
+
     def held_out_pairs(self, part: str) -> dict[tuple[str, str], NDArray[np.uint32]]:
         """The pairs held out for `validation` or `test`, by both entity types, [P, 2] each."""
         held_out: dict[tuple[str, str], NDArray[np.uint32]] = {}

@@ -174,8 +174,15 @@ class PairLog(ConfigModel):
 
 
 class Split(ConfigModel):
-    """What is kept from training: everything at or after `train_end`, some users, some pairs."""
+    """What is kept from training: everything at or after `train_end`, some users, some pairs; or last events."""
 
+    kind: Annotated[
+        Literal["temporal", "leave_one_out"],
+        Field(
+            description="temporal: cut at train_end, held-out users; leave_one_out: of every user's events the last is "
+            "the test and the last but one the validation, as published tables have it"
+        ),
+    ] = "temporal"
     train_end: Annotated[
         int | None, Field(description="date, date-time (UTC) or Unix seconds; none: the end of the data")
     ] = None
@@ -206,6 +213,14 @@ class Split(ConfigModel):
         if isinstance(value, date):
             return int(datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp())
         return value
+
+    @model_validator(mode="after")
+    def _has_one_cut(self) -> "Split":
+        if self.kind == "leave_one_out":
+            for name in ("train_end", "gap_s", "future_s", "test_users", "validation_users", "max_queries_per_user"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"'{name}' has no meaning with kind: leave_one_out, which asks every user once")
+        return self
 
     @model_validator(mode="after")
     def _leaves_something_to_train_on(self) -> "Split":

@@ -20,9 +20,10 @@ def find_leaks(tables: Tables) -> list[str]:
         tables: the opened artifact.
 
     Returns:
-        One sentence for each leak: training events at or after `train_end`; users of one part in another; impressions
-        at or after `train_end`, or of users who are not trained on; pairs of
-        a log that no training user made; evaluation queries before the window or in the gap; and held-out pairs
+        One sentence for each leak: training events at or after `train_end`; users of one part in another, or, where
+        one is left out, users whose training events are not those before what they are asked for; impressions
+        at or after `train_end`, or of users who are not trained on; pairs of a log that no training user made, and
+        edges made of a log that are not in it; evaluation queries before the window or in the gap; and held-out pairs
         that stand in a relation or pair log, in either direction; and cold entities wherever training or validation
         may read. Empty if there is none.
     """
@@ -38,6 +39,12 @@ def find_leaks(tables: Tables) -> list[str]:
 def _in_sequences(tables: Tables) -> Iterator[str]:
     for name, sequence in tables.sequences.items():
         parts = {part: sequence.part(part) for part in ("train", "validation", "test")}
+        if tables.leaves_one_out:
+            for part in ("validation", "test"):
+                num_users = _count_not_before_query(parts["train"], parts[part])
+                if num_users:
+                    yield f"sequences.{name}: {num_users} users train on other events than those before a {part} query"
+            continue
         for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
             shared = np.intersect1d(parts[one].users, parts[other].users)
             if len(shared):
@@ -48,6 +55,23 @@ def _in_sequences(tables: Tables) -> Iterator[str]:
                 if late:
                     yield f"sequences.{name}: {late} events in '{part}' are at or after train_end ({tables.train_end})"
             yield from _queries_outside_window(tables, name, parts["test"])
+
+
+def _count_not_before_query(train: SequencePart, asked: SequencePart) -> int:
+    """How many users of a left-out part have training events that are not among the first ones known to their query."""
+    assert asked.queries is not None, "open_tables gives held-out parts their queries"
+    rows, known = asked.queries.astype(np.int64).T
+    begins, lengths = asked.indptr[rows].astype(np.int64), np.diff(train.indptr.astype(np.int64))
+    places = np.minimum(np.searchsorted(train.users, asked.users[rows]), len(train.users) - 1)
+    trains = train.users[places] == asked.users[rows]
+    num_trained = np.where(trains, lengths[places], 0)
+    is_wrong = num_trained > known
+    compared = np.minimum(num_trained, known)
+    owners = np.repeat(np.arange(len(rows)), compared)
+    steps = np.arange(len(owners)) - np.repeat(np.cumsum(compared) - compared, compared)
+    of_train = train.entities[train.indptr[places[owners]].astype(np.int64) + steps]
+    is_wrong[owners[of_train != asked.entities[begins[owners] + steps]]] = True
+    return int(is_wrong.sum())
 
 
 def _in_impressions(tables: Tables) -> Iterator[str]:
@@ -85,6 +109,17 @@ def _in_logs(tables: Tables) -> Iterator[str]:
         foreign = len(log.source_ids) - _count_among(log.source_ids, log.target_ids, steps)
         if foreign:
             yield f"pairs.{name}: {foreign} pairs are no consecutive events of a training user"
+    for name, relation in tables.relations.items():
+        made_of = tables.manifest.plan.config["relations"][name]["pairs"]
+        if made_of is None:
+            continue
+        log = tables.pairs[made_of]
+        pairs = _distinct(
+            np.concatenate([_keys(log.source_ids, log.target_ids), _keys(log.target_ids, log.source_ids)])
+        )
+        foreign = len(relation.source_ids) - _count_among(relation.source_ids, relation.target_ids, pairs)
+        if foreign:
+            yield f"relations.{name}: {foreign} edges are no pairs of {made_of}"
 
 
 def _steps(part: SequencePart) -> NDArray[np.uint64]:

@@ -3,6 +3,9 @@
 A user's part is drawn by a hash of the user's id; users whose first event comes at or after `train_end` are test
 users, because they are the new ones that a trained model meets. Events at the same second are in the order of a seeded
 hash of (user, entity): the order of rows or ids would be something to learn that is not there tomorrow.
+
+With `leave_one_out` all users are trained on, and what is held out are events: of users with at least three the last is
+the test and the last but one the validation. A held-out part then has its event and all before it.
 """
 
 from dataclasses import dataclass
@@ -26,6 +29,7 @@ from omnisage.tables.references import Reference, resolve, text_columns
 from omnisage.tables.sources import Source, open_source
 
 _HELD_OUT_PARTS = ("validation", "test")
+_MIN_LEFT_OUT = 3  # events of a user: one to train on, and one for each held-out part
 
 
 @dataclass(frozen=True)
@@ -35,18 +39,26 @@ class Events:
     name: str
     entity: str  # entity type
     users: Table  # id, user (dense id, uint32), part, first_time
-    events: Table  # user, part, entity (uint32), time (Unix s), position (0.. within the user), perhaps labels
+    events: Table  # user, part (of the user), entity (uint32), time (Unix s), place, perhaps labels
     labels: dict[str, Table]  # of `action` and `surface` those that events have: <label> (text), index (uint32)
     num_dropped: int
     cold: Table | None = None  # user_id, entity, time of events with cold entities, which the others lack
 
     def of(self, part: str, split: config.Split) -> Table:
         """The events of a part: of its users, and before its end."""
-        if part == "all":
-            return self.events
-        events = self.events.filter(self.events["part"] == part)
-        end = split.window_end if part == "test" else split.train_end
-        return events if end is None else events.filter(events["time"] < end)
+        return self.events if part == "all" else _of_part(self.events, part, split)
+
+
+def _of_part(events: Table, part: str, split: config.Split) -> Table:
+    if split.kind == "leave_one_out":
+        is_left_out = events["length"] >= _MIN_LEFT_OUT
+        before_last = events["length"] - 1 - events["position"]
+        if part == "train":
+            return events.filter(~is_left_out | (before_last >= len(_HELD_OUT_PARTS)))
+        return events.filter(is_left_out & (before_last >= (1 if part == "validation" else 0)))
+    events = events.filter(events["part"] == part)
+    end = split.window_end if part == "test" else split.train_end
+    return events if end is None else events.filter(events["time"] < end)
 
 
 def open_sequence(
@@ -73,11 +85,12 @@ def open_sequence(
         cold = rows.semi_join(entity.cold, "entity").select("user_id", "entity", "time")
         rows = rows.anti_join(entity.cold, "entity")
     users = keep(connection, f"users {name}", _split_users(rows, tables.split, seed))
+    placed = keep(connection, f"placed {name}", _place_events(rows, users, entity, seed))
     labels = {
-        label: keep(connection, f"{label} {name}", _number_label(rows, label, users, tables.split))
+        label: keep(connection, f"{label} {name}", _number_label(placed, label, tables.split))
         for label in _label_columns(sequence)
     }
-    events = keep(connection, f"events {name}", _place_events(rows, users, labels, entity, seed))
+    events = keep(connection, f"events {name}", _label_events(placed, labels)) if labels else placed
     opened = Events(name, sequence.entity, users, events, labels, num_dropped, cold)
     _refuse_no_training(connection, opened, tables.split)
     return opened
@@ -126,7 +139,7 @@ def _split_users(rows: Table, split: config.Split, seed: int) -> Table:
     So no user who is held out, or comes later, changes the number of a training user.
     """
     users = rows.group_by("user_id").agg(first_time=rows["time"].min()).rename(id="user_id")
-    part = user_part(seed, users["id"], split)
+    part = ibis.literal("train") if split.kind == "leave_one_out" else user_part(seed, users["id"], split)
     if split.train_end is not None:
         part = ibis.cases((users["first_time"] >= split.train_end, "test"), else_=part)
     users = users.mutate(part=part)
@@ -134,30 +147,39 @@ def _split_users(rows: Table, split: config.Split, seed: int) -> Table:
     return users.mutate(user=ibis.row_number().over(ibis.window(order_by=[rank, users["id"]])).cast("uint32"))
 
 
-def _number_label(rows: Table, label: str, users: Table, split: config.Split) -> Table:
+def _place_events(rows: Table, users: Table, entity: EntityTable, seed: int) -> Table:
+    """Events with their place: `position` of `length`, from 0 within the user. Labels are still text."""
+    labels = [column for column in rows.columns if column not in ("user_id", "entity", "time")]
+    placed = rows.inner_join(users.rename(user_id="id"), "user_id")
+    placed = placed.inner_join(entity.ids.select("entity", entity_id="id"), "entity")
+    tie = draw(seed, ["tie"], placed["user_id"], placed["entity_id"])
+    order = ibis.window(group_by="user", order_by=["time", tie, "entity"])
+    return placed.select(
+        "user",
+        "part",
+        "entity",
+        "time",
+        *labels,
+        position=ibis.row_number().over(order),
+        length=placed["entity"].count().over(ibis.window(group_by="user")),
+    )
+
+
+def _number_label(placed: Table, label: str, split: config.Split) -> Table:
     """Number actions (or surfaces): those of training events first, sorted as text, then the others, sorted as text.
 
-    So an action that comes up after `train_end` changes no training file.
+    So an action that comes up after training's end changes no training file.
     """
-    rows = rows.inner_join(users.rename(user_id="id"), "user_id")
-    trained_on = rows["part"] == "train"
-    if split.train_end is not None:
-        trained_on &= rows["time"] < split.train_end
-    values = rows.group_by(label).agg(seen=trained_on.any())
-    order = ibis.window(order_by=[ibis.desc("seen"), label])
+    trained_on = _of_part(placed, "train", split).select(label).distinct().mutate(seen=ibis.literal(1))
+    values = placed.select(label).distinct().left_join(trained_on, label).select(label, "seen")
+    order = ibis.window(order_by=[values["seen"].isnull(), label])
     return values.select(label, index=ibis.row_number().over(order).cast("uint32"))
 
 
-def _place_events(rows: Table, users: Table, labels: dict[str, Table], entity: EntityTable, seed: int) -> Table:
-    columns = ["user", "part", "entity", "time"]
-    placed = rows.inner_join(users.rename(user_id="id"), "user_id")
-    placed = placed.inner_join(entity.ids.select("entity", entity_id="id"), "entity")
+def _label_events(placed: Table, labels: dict[str, Table]) -> Table:
     for label, numbers in labels.items():
         placed = placed.inner_join(numbers, label).drop(label).rename({label: "index"})
-        columns.append(label)
-    tie = draw(seed, ["tie"], placed["user_id"], placed["entity_id"])
-    order = ibis.window(group_by="user", order_by=["time", tie, "entity"])
-    return placed.select(*columns, position=ibis.row_number().over(order))
+    return placed
 
 
 def _refuse_no_training(connection: Backend, opened: Events, split: config.Split) -> None:
@@ -227,8 +249,15 @@ def _queries(
     split: config.Split,
     seed: int,
 ) -> NDArray[np.uint32]:
-    """Positions drawn by hash of (user, position), at most `max_queries_per_user` each: [Q, 2] of (row, position)."""
+    """Positions drawn by hash of (user, position), at most `max_queries_per_user` each: [Q, 2] of (row, position).
+
+    With `leave_one_out` the last position of each user's row.
+    """
     events = sequence.of(part, split)
+    if split.kind == "leave_one_out":
+        last = events.group_by("user").agg(position=events["position"].max()).order_by("user")
+        positions = connection.to_pyarrow(last)["position"].to_numpy()
+        return np.column_stack([np.arange(len(users)), positions]).astype(np.uint32)
     asked = events.filter(events["position"] > 0)
     if part == "test" and split.window_begin is not None:
         asked = asked.filter(asked["time"] >= split.window_begin)

@@ -8,6 +8,15 @@ from omnisage.neighbors.config import Ranks
 from omnisage.schema import ConfigModel
 
 LogQ = Literal["both", "positives", "none"]
+NumRandom = Annotated[
+    Literal["all"] | Annotated[int, Field(ge=0)],
+    Field(description="random entities of the positive's type; all: the full softmax over every entity of the type"),
+]
+
+
+def count_random(asked: NumRandom, num_entities: dict[str, int]) -> int:
+    """How many random entities a step draws of each type, at most as many as there are of it."""
+    return max(num_entities.values()) if asked == "all" else asked
 
 
 class HardNegativesConfig(ConfigModel):
@@ -66,7 +75,7 @@ class TasksConfig(ConfigModel):
     entity_entity: EntityEntityConfig = EntityEntityConfig()
     entity_feature: EntityFeatureConfig = EntityFeatureConfig()
     user_entity: UserEntityConfig = UserEntityConfig()
-    num_random_negatives: Annotated[int, Field(ge=0, description="random entities of the positive's type")] = 1024
+    num_random_negatives: NumRandom = 1024
     log_q: Annotated[
         LogQ,
         Field(

@@ -10,7 +10,7 @@ from omnisage.errors import OmnisageError
 from omnisage.graph.artifact import open_graph
 from omnisage.neighbors.artifact import open_ranked
 from omnisage.tables.artifact import Tables, TablesSequence
-from omnisage.tasks.config import TasksConfig, UserEntityConfig
+from omnisage.tasks.config import TasksConfig, UserEntityConfig, count_random
 from omnisage.training.artifact import open_source
 from omnisage.training.config import LearningConfig
 
@@ -34,7 +34,8 @@ def open_training_data(
         if uses_sequences and len(sequence.part("train").entities)
     }
     uses_features = config.tasks.entity_feature.weight > 0
-    has_features = uses_features and config.tasks.num_random_negatives > 0 and any(tables.features.values())
+    num_random = count_random(config.tasks.num_random_negatives, tables.num_entities)
+    has_features = uses_features and num_random > 0 and any(tables.features.values())
     # A step of a fold without pairs still learns from sequences and features, if there are any.
     kept = [i for i, of_fold in enumerate(groups) if of_fold or sequences or has_features]
     if not kept:
@@ -49,7 +50,7 @@ def open_training_data(
             max_length=config.model.sequence.max_length,
             num_queries=config.tasks.user_entity.queries_per_user,
         ),
-        num_random=config.tasks.num_random_negatives,
+        num_random=num_random,
         num_feature_entities=max(config.training.pairs_per_batch // 8, 1) if uses_features else 0,
     )
     sources = [open_source(tables, graph, neighbors, folds[i], num_inner=config.model.num_inner) for i in kept]

@@ -49,6 +49,8 @@ def _features(features: dict[str, dict[str, Any]]) -> str:
 
 
 def _split(tables: Tables) -> str:
+    if tables.leaves_one_out:
+        return "Of every user the last event is the test and the last but one the validation; the rest is trained on."
     if tables.train_end is None or tables.window_end is None:
         return "There is no cut in time: users and pairs are held out."
     return (
