@@ -32,7 +32,8 @@ from loo_ranks import figures, paired_interval, ranks_of_baselines, ranks_of_vec
 from numpy.typing import NDArray
 
 from omnisage.artifact import Plan
-from omnisage.baselines.sasrec import SasrecSettings, fit_sasrec
+from omnisage.baselines.config import SasrecConfig
+from omnisage.baselines.sasrec import fit_sasrec
 from omnisage.config import Config, load_config
 from omnisage.embeddings import stage as embeddings_stage
 from omnisage.embeddings.artifact import open_embeddings
@@ -86,7 +87,7 @@ def run(variant: str, seed: int, arguments: argparse.Namespace) -> None:
     started = time.time()
     if isinstance(changes, dict):
         torch.set_num_threads(config.training.num_threads)
-        settings = SasrecSettings(**changes["sasrec"])
+        settings = SasrecConfig(**changes["sasrec"])
         fitted = fit_sasrec(tables, sequence, settings, seed=seed, device=_device(arguments))
         parts = {part: tables.sequences[sequence].part(part) for part in PARTS}
         users = {part: fitted.users(of, of.queries) for part, of in parts.items() if of.queries is not None}

@@ -19,7 +19,13 @@ from omnisage.pipeline import STAGES, Job
 from omnisage.runner import inspect, run_one
 from omnisage.tables.artifact import open_tables
 
-FAST = (*TINY, "training.num_steps=3", "training.validate_every=3", "baselines.content.dim=16")
+FAST = (
+    *TINY,
+    "training.num_steps=3",
+    "training.validate_every=3",
+    "baselines.content.dim=16",
+    "baselines.sasrec.num_epochs=2",
+)
 HARD = "baselines.pinsage.hard_negatives={per_pair: 2, ranks: [5, 20]}"
 
 

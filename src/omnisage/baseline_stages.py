@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         LatestConfig,
         LightGcnRun,
         PinnerFormerConfig,
+        SasrecRun,
         SequenceRun,
         TwoTowerConfig,
     )
@@ -290,6 +291,19 @@ def _two_tower(job: Job, plan: Plan) -> Manifest:
     return _write(job, plan, "two_tower", lambda tables: embed_two_tower(config, tables, seed=plan.seed))
 
 
+def _sasrec_config(config: Config) -> SasrecRun:
+    from omnisage.baselines.config import SasrecRun
+
+    return SasrecRun(sasrec=config.baselines.sasrec, training=config.training)
+
+
+def _sasrec(job: Job, plan: Plan) -> Manifest:
+    from omnisage.baselines.sasrec import embed_sasrec
+
+    config = _sasrec_config(job.config)
+    return _write(job, plan, "sasrec", lambda tables: embed_sasrec(config, tables, seed=plan.seed))
+
+
 def _write(job: Job, plan: Plan, name: str, embed: Callable[[Tables], BaselineVectors]) -> Manifest:
     from omnisage.baselines.vectors import write_vectors
     from omnisage.tables.artifact import open_tables
@@ -330,6 +344,11 @@ BASELINES: tuple[Baseline, ...] = (
                 _two_tower,
             ),
         ),
+    ),
+    Baseline(
+        "sasrec",
+        "a causal transformer over learned vectors of items, with the full softmax",
+        (_vectors_stage("sasrec", ("tables",), _sasrec_config, _sasrec),),
     ),
     Baseline(
         "pinnerformer",

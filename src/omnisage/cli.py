@@ -46,7 +46,7 @@ Each stage writes one folder of the workspace, `workspace/` beside the config fi
 Dataset = Literal["movielens_100k", "movielens_latest_small", "movietweetings", "hetrec_lastfm", "s3rec", "citeulike_t"]
 
 # The names of `omnisage.baseline_stages.BASELINES`, repeated because help is made of them.
-BaselineName = Literal["content", "pinsage", "gat", "gat_2hops", "lightgcn", "two_tower", "pinnerformer"]
+BaselineName = Literal["content", "pinsage", "gat", "gat_2hops", "lightgcn", "two_tower", "sasrec", "pinnerformer"]
 
 _PIPELINE = Group("Whole pipeline", sort_key=0)
 _STAGE = Group("One stage, in order", sort_key=1)

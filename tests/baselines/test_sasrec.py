@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from omnisage.baselines.sasrec import Sasrec, SasrecSettings, fit_sasrec
+from omnisage.baselines.config import SasrecConfig
+from omnisage.baselines.sasrec import Sasrec, fit_sasrec
 from omnisage.tables.artifact import CategoryArrays, SequencePart, Tables
 
 NUM_ITEMS = 24
-SMALL = SasrecSettings(
+SMALL = SasrecConfig(
     dim=16, max_length=6, dropout=0.1, learning_rate=0.01, users_per_batch=16, num_epochs=20, validate_every=5
 )
 
@@ -60,7 +61,7 @@ def test_what_follows_is_found(tables: Tables) -> None:
 
 
 def test_a_seed_gives_the_same_vectors_and_nobody_known_a_vector_of_zeros(tables: Tables) -> None:
-    short = SasrecSettings(**{**vars(SMALL), "num_epochs": 2})
+    short = SMALL.model_copy(update={"num_epochs": 2})
     one, other = (fit_sasrec(tables, "user", short, seed=1) for _ in range(2))
     np.testing.assert_array_equal(one.entities, other.entities)
     test = tables.sequences["user"].part("test")

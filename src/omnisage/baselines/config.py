@@ -6,7 +6,7 @@ some of it, so that each can be tuned. What a baseline's artifact depends on is 
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from omnisage.model.config import ModelConfig
 from omnisage.schema import ConfigModel
@@ -84,6 +84,29 @@ class TwoTowerConfig(ConfigModel):
     training: BudgetConfig = BudgetConfig()
 
 
+class SasrecConfig(ConfigModel):
+    """A causal transformer over learned vectors of items; the defaults are those of leave-one-out on Amazon Beauty."""
+
+    dim: Annotated[int, Field(gt=0)] = 64
+    num_layers: Annotated[int, Field(ge=1)] = 2
+    num_heads: Annotated[int, Field(ge=1)] = 2
+    max_length: Annotated[int, Field(ge=1, description="latest events read")] = 50
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    uses_content: Annotated[bool, Field(description="add the vectors of an item's categories to its own")] = True
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    users_per_batch: Annotated[int, Field(ge=1)] = 256
+    num_epochs: Annotated[int, Field(ge=1)] = 60
+    validate_every: Annotated[int, Field(ge=1, description="epochs")] = 3
+    patience: Annotated[int, Field(ge=1, description="validations without a better one")] = 4
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> "SasrecConfig":
+        if self.dim % self.num_heads:
+            raise ValueError(f"dim ({self.dim}) must be a multiple of num_heads ({self.num_heads})")
+        return self
+
+
 class BaselinesConfig(ConfigModel):
     """Every baseline of `omnisage baseline`."""
 
@@ -93,6 +116,7 @@ class BaselinesConfig(ConfigModel):
     lightgcn: LightGcnConfig = LightGcnConfig()
     pinnerformer: PinnerFormerConfig = PinnerFormerConfig()
     two_tower: TwoTowerConfig = TwoTowerConfig()
+    sasrec: SasrecConfig = SasrecConfig()
 
 
 class LatestConfig(ConfigModel):
@@ -118,3 +142,10 @@ class SequenceRun(ConfigModel):
     mask_history: bool
     num_random_negatives: NumRandom
     training: TrainingConfig
+
+
+class SasrecRun(ConfigModel):
+    """All that SASRec's artifact depends on, beside its inputs."""
+
+    sasrec: SasrecConfig
+    training: TrainingConfig  # of which only device and threads are read

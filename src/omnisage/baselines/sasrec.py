@@ -17,7 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from omnisage.baselines.config import SasrecConfig, SasrecRun
+from omnisage.baselines.fit import prepare_torch
 from omnisage.baselines.sasrec_batches import Rows, epoch_of_rows, known_rows, training_rows
+from omnisage.baselines.vectors import BaselineVectors, UserVectors, embed_all_users
+from omnisage.errors import OmnisageError
+from omnisage.progress import track
 from omnisage.randomness import derive_seed
 from omnisage.tables.artifact import CategoryArrays, SequencePart, Tables
 
@@ -27,28 +32,10 @@ _QUERIES_PER_BLOCK = 512
 _K = 10
 
 
-@dataclass(frozen=True)
-class SasrecSettings:
-    """What can be tuned; the defaults are those of leave-one-out on Amazon Beauty."""
-
-    dim: int = 64
-    num_layers: int = 2
-    num_heads: int = 2
-    max_length: int = 50  # latest events read
-    dropout: float = 0.5
-    uses_content: bool = True
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    users_per_batch: int = 256
-    num_epochs: int = 60
-    validate_every: int = 3  # epochs
-    patience: int = 4  # validations without a better one
-
-
 class Sasrec(nn.Module):
     """Items to the states of users after each of their events."""
 
-    def __init__(self, num_items: int, categories: list[CategoryArrays], settings: SasrecSettings):
+    def __init__(self, num_items: int, categories: list[CategoryArrays], settings: SasrecConfig):
         super().__init__()
         dim = settings.dim
         self.items = nn.Embedding(num_items, dim)
@@ -105,8 +92,31 @@ class FittedSasrec:
         return _states(self.model, part, queries, self.max_length)
 
 
+def embed_sasrec(config: SasrecRun, tables: Tables, *, seed: int) -> BaselineVectors:
+    """Train on every sequence, and give the vectors of its entities and users.
+
+    Of two sequences about one entity type the first has its entities' vectors, and is the only one of the two that is
+    a method of their tasks.
+
+    Raises:
+        OmnisageError: no sequence to learn from.
+    """
+    device = prepare_torch(config.training, seed)
+    entities: dict[str, Vectors] = {}
+    users: dict[str, UserVectors] = {}
+    for name, sequence in tables.sequences.items():
+        if len(sequence.part("train").entities) == 0 or sequence.entity in entities:
+            continue
+        fitted = fit_sasrec(tables, name, config.sasrec, seed=seed, device=device.type)
+        entities[sequence.entity] = fitted.entities
+        users[name] = embed_all_users(sequence, fitted.users)
+    if not users:
+        raise OmnisageError("SASRec learns from sequences, and there is no training sequence; leave it out")
+    return BaselineVectors(entities, users)
+
+
 def fit_sasrec(
-    tables: Tables, sequence: str, settings: SasrecSettings | None = None, *, seed: int = 0, device: str = "cpu"
+    tables: Tables, sequence: str, settings: SasrecConfig | None = None, *, seed: int = 0, device: str = "cpu"
 ) -> FittedSasrec:
     """Train on the sequence's training part, and keep the weights that are best on its validation queries.
 
@@ -117,7 +127,7 @@ def fit_sasrec(
         seed: of weights, batches and dropout.
         device: `cpu` or `cuda`.
     """
-    settings = settings or SasrecSettings()
+    settings = settings or SasrecConfig()
     of_sequence = tables.sequences[sequence]
     torch.manual_seed(derive_seed(seed, "sasrec weights"))
     model = Sasrec(tables.num_entities[of_sequence.entity], _categories(tables, of_sequence.entity, settings), settings)
@@ -128,24 +138,26 @@ def fit_sasrec(
     train, validation = of_sequence.part("train"), of_sequence.part("validation")
     rows = training_rows(train, settings.max_length)
     best, best_recall, best_epoch = copy.deepcopy(model.state_dict()), -1.0, 0
-    for epoch in range(1, settings.num_epochs + 1):
-        torch.manual_seed(derive_seed(seed, "sasrec dropout", epoch))
-        model.train()
-        for users in epoch_of_rows(rows, settings.users_per_batch, seed, epoch):
-            _step(model, optimizer, train, rows.take(users))
-        if epoch % settings.validate_every == 0 or epoch == settings.num_epochs:
-            recall = _recall(model, validation, settings.max_length)
-            if recall > best_recall:
-                best, best_recall, best_epoch = copy.deepcopy(model.state_dict()), recall, epoch
-            elif epoch - best_epoch >= settings.patience * settings.validate_every:
-                break
+    with track(f"sasrec of {sequence}", settings.num_epochs, "epochs") as advance:
+        for epoch in range(1, settings.num_epochs + 1):
+            torch.manual_seed(derive_seed(seed, "sasrec dropout", epoch))
+            model.train()
+            for users in epoch_of_rows(rows, settings.users_per_batch, seed, epoch):
+                _step(model, optimizer, train, rows.take(users))
+            if epoch % settings.validate_every == 0 or epoch == settings.num_epochs:
+                recall = _recall(model, validation, settings.max_length)
+                if recall > best_recall:
+                    best, best_recall, best_epoch = copy.deepcopy(model.state_dict()), recall, epoch
+                elif epoch - best_epoch >= settings.patience * settings.validate_every:
+                    break
+            advance(1, f"best recall@10 {best_recall:.3f}")
     model.load_state_dict(best)
     with torch.no_grad():
         entities = model.item_vectors().cpu().numpy()
     return FittedSasrec(entities, model, settings.max_length, best_epoch, best_recall)
 
 
-def _categories(tables: Tables, entity_type: str, settings: SasrecSettings) -> list[CategoryArrays]:
+def _categories(tables: Tables, entity_type: str, settings: SasrecConfig) -> list[CategoryArrays]:
     """The category features of the items that are no ids of theirs: those are what SASRec learns anyway."""
     if not settings.uses_content:
         return []

@@ -25,6 +25,7 @@ LEARNED = {
     "lightgcn": "LightGCN",
     "pinnerformer": "PinnerFormer",
     "two_tower": "two-tower",
+    "sasrec": "SASRec",
 }
 """Baselines of `omnisage baseline`, which an evaluation has if they were trained."""
 
