@@ -25,11 +25,11 @@ from omnisage.errors import OmnisageError
 from omnisage.progress import track
 from omnisage.randomness import derive_seed
 from omnisage.tables.artifact import CategoryArrays, SequencePart, Tables
+from omnisage.tasks.recalls import next_recall
 
 Vectors = NDArray[np.float32]
 Queries = NDArray[np.uint32]
 _QUERIES_PER_BLOCK = 512
-_K = 10
 
 
 class Sasrec(nn.Module):
@@ -152,9 +152,7 @@ def fit_sasrec(
                     break
             advance(1, f"best recall@10 {best_recall:.3f}")
     model.load_state_dict(best)
-    with torch.no_grad():
-        entities = model.item_vectors().cpu().numpy()
-    return FittedSasrec(entities, model, settings.max_length, best_epoch, best_recall)
+    return FittedSasrec(_vectors(model), model, settings.max_length, best_epoch, best_recall)
 
 
 def _categories(tables: Tables, entity_type: str, settings: SasrecConfig) -> list[CategoryArrays]:
@@ -195,24 +193,12 @@ def _states(model: Sasrec, part: SequencePart, queries: Queries, max_length: int
 
 
 def _recall(model: Sasrec, part: SequencePart, max_length: int) -> float:
-    """Recall@10 of the next event of a part's queries, their known events masked."""
+    """Recall@10 of the next event of a part's queries."""
     if part.queries is None or len(part.queries) == 0:
         return 0.0
-    states_QD = _states(model, part, part.queries, max_length)
-    with torch.no_grad():
-        items_ND = model.item_vectors()
-    begins, known = part.indptr[part.queries[:, 0]].astype(np.int64), part.queries[:, 1].astype(np.int64)
-    hits = 0
-    for first in range(0, len(begins), _QUERIES_PER_BLOCK):
-        block = slice(first, first + _QUERIES_PER_BLOCK)
-        scores_BN = torch.from_numpy(states_QD[block]).to(items_ND.device) @ items_ND.T
-        rows_B = torch.arange(len(scores_BN), device=items_ND.device)
-        targets_B = torch.from_numpy(part.entities[begins[block] + known[block]].astype(np.int64)).to(items_ND.device)
-        wanted_B = scores_BN[rows_B, targets_B]
-        owners = np.repeat(np.arange(len(scores_BN)), known[block])
-        steps = np.arange(len(owners)) - np.repeat(np.cumsum(known[block]) - known[block], known[block])
-        seen = part.entities[begins[block][owners] + steps].astype(np.int64)
-        scores_BN[torch.from_numpy(owners), torch.from_numpy(seen)] = -torch.inf
-        scores_BN[rows_B, targets_B] = -torch.inf
-        hits += int(((scores_BN >= wanted_B[:, None]).sum(dim=1) < _K).sum())
-    return hits / len(begins)
+    return next_recall(_states(model, part, part.queries, max_length), _vectors(model), part, part.queries)
+
+
+@torch.no_grad()
+def _vectors(model: Sasrec) -> Vectors:
+    return model.item_vectors().cpu().numpy()

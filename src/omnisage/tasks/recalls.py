@@ -34,7 +34,7 @@ def validation_recalls(
     for name, vectors in users.items():
         part = tables.sequences[name].part("validation")
         if part.queries is not None and len(part.queries):
-            found = _next_recall(vectors, entities[tables.sequences[name].entity], part, part.queries)
+            found = next_recall(vectors, entities[tables.sequences[name].entity], part, part.queries)
             metrics[f"{name}_recall@{_K}"] = found
     pairs = {types: held for types, held in tables.held_out_pairs("validation").items() if len(held)}
     pairs = {(a, b): held for (a, b), held in pairs.items() if a in entities and b in entities}
@@ -50,7 +50,15 @@ def validation_recalls(
     return metrics
 
 
-def _next_recall(users: Vectors, entities: Vectors, part: SequencePart, queries: NDArray[np.uint32]) -> float:
+def next_recall(users: Vectors, entities: Vectors, part: SequencePart, queries: NDArray[np.uint32]) -> float:
+    """Recall@10 of the next event; what the user has had, but for that, is not ranked.
+
+    Args:
+        users: [Q, E], at the queries.
+        entities: [N, E].
+        part: the events.
+        queries: [Q, 2], at least one: row of the part, number of its first events known.
+    """
     hits: list[NDArray[np.bool_]] = []
     for first in range(0, len(queries), _QUERIES_PER_BLOCK):
         block = queries[first : first + _QUERIES_PER_BLOCK].astype(np.int64)
