@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_run import NUM_FILMS, write_run
+from small_run import NUM_FILMS
 
 from omnisage.baselines.lists import Lists
 from omnisage.embeddings.artifact import open_embeddings
@@ -16,7 +16,7 @@ from omnisage.evaluation import Evaluation, evaluate
 from omnisage.evaluation.beyond import entropies, p90_coverage, percentiles, recommend
 from omnisage.evaluation.config import EvaluationConfig
 from omnisage.index.artifact import NO_ENTITY
-from omnisage.tables.artifact import Tables, open_tables
+from omnisage.tables.artifact import Tables
 
 CONFIG = EvaluationConfig(ks=[3], num_random_candidates=5, num_popular_candidates=5, num_bootstrap=100)
 
@@ -79,16 +79,6 @@ def test_entropy_is_that_of_the_categories_each_entity_counting_once(
         ids[place, : len(row)] = row
     expected = [slow_entropy(row, categories) for row in rows]
     np.testing.assert_allclose(entropies(ids, lists(categories)), expected, atol=1e-9)
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_run(tmp_path_factory.mktemp("run"))
-
-
-@pytest.fixture(scope="module")
-def tables(folders: dict[str, Path]) -> Tables:
-    return open_tables(folders["tables"])
 
 
 @pytest.fixture(scope="module")

@@ -6,26 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_run import FUTURE_S, NUM_FILMS, WINDOW_END, write_run
+from small_run import FUTURE_S, NUM_FILMS, WINDOW_END
 
 from omnisage.embeddings.artifact import Embeddings, open_embeddings
 from omnisage.errors import OmnisageError
 from omnisage.evaluation import Evaluation, evaluate
 from omnisage.evaluation.config import EvaluationConfig
 from omnisage.evaluation.records import Record
-from omnisage.tables.artifact import Tables, open_tables
+from omnisage.tables.artifact import Tables
 
 CONFIG = EvaluationConfig(ks=[3, 10], num_random_candidates=5, num_popular_candidates=5, num_bootstrap=100)
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_run(tmp_path_factory.mktemp("run"))
-
-
-@pytest.fixture(scope="module")
-def tables(folders: dict[str, Path]) -> Tables:
-    return open_tables(folders["tables"])
 
 
 @pytest.fixture(scope="module")

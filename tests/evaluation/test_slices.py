@@ -7,26 +7,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_run import NUM_FILMS, write_run
+from small_run import NUM_FILMS
 
 from omnisage.embeddings.artifact import open_embeddings
 from omnisage.evaluation import Evaluation, evaluate
 from omnisage.evaluation.config import EvaluationConfig
 from omnisage.evaluation.slices import entity_slices, first_seen, missing_features
-from omnisage.tables.artifact import ColdEntities, NumberArrays, Tables, TextArrays, VectorArrays, open_tables
+from omnisage.tables.artifact import ColdEntities, NumberArrays, Tables, TextArrays, VectorArrays
 
 NO_COLD = ColdEntities({}, {}, {}, {})
 CONFIG = EvaluationConfig(ks=[3, 10], num_random_candidates=5, num_popular_candidates=5, num_bootstrap=100)
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_run(tmp_path_factory.mktemp("run"))
-
-
-@pytest.fixture(scope="module")
-def tables(folders: dict[str, Path]) -> Tables:
-    return open_tables(folders["tables"])
 
 
 @pytest.fixture(scope="module")

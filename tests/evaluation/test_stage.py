@@ -27,11 +27,6 @@ CONFIG = EvaluationConfig(
 )
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_run(tmp_path_factory.mktemp("run"))
-
-
 def evaluate_into(
     out: Path, folders: dict[str, Path], num_threads: int = 1, baselines: dict[str, Path] | None = None
 ) -> Path:
