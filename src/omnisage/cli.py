@@ -50,8 +50,9 @@ BaselineName = Literal["content", "pinsage", "gat", "gat_2hops", "lightgcn", "tw
 
 _PIPELINE = Group("Whole pipeline", sort_key=0)
 _STAGE = Group("One stage, in order", sort_key=1)
-_DATA = Group("Config and data", sort_key=2)
-_OPTIONS = Group("Options", sort_key=3)
+_USE = Group("Use what came out", sort_key=2)
+_DATA = Group("Config and data", sort_key=3)
+_OPTIONS = Group("Options", sort_key=4)
 
 # torchrun kills all processes when one of them ends: those that print nothing wait for the one that does.
 _GRACE_S = 2.0
@@ -129,6 +130,29 @@ def status(place: Place, *, as_json: _Json = False) -> None:
         print_states_json(states)
     else:
         print_states(states)
+
+
+@app.command(group=_USE)
+def serve(place: Place, *, host: str | None = None, port: int | None = None) -> None:
+    """Answer over HTTP: similar entities, recommendations, explanations, and a page to look at them all.
+
+    Serves the finished artifacts of the workspace, and newer ones as soon as they are complete. Settings are in the
+    section `serve` of the config; `docs/service.md` describes every endpoint.
+
+    Example: `omnisage serve omnisage.yaml`, then open http://127.0.0.1:8000/
+
+    Args:
+        host: Address to listen on, instead of the config's.
+        port: Port to listen on, instead of the config's.
+    """
+    job = place.job()
+    try:
+        from omnisage.serve.server import serve as run_server
+    except ModuleNotFoundError as missing:
+        raise OmnisageError(f"{missing.name} is not installed; run `pip install 'omnisage[serve]'`") from None
+    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    config = job.config.serve.model_copy(update=given)
+    run_server(config, name=job.config.name, workspace=job.workspace, num_threads=job.num_threads)
 
 
 def _add_stage(stage: Stage, position: int) -> None:

@@ -1,6 +1,7 @@
 """How entities are called where people read them; one that has only an id is called by what it is linked with."""
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from omnisage.tables.artifact import Tables
 
 _NUM_LINKED = 2  # names shown beside an id
+_NUM_CACHED = 1 << 16  # names with those of partners, of which a hub has many to look through
 
 Partners = Callable[[str, int], Iterable[tuple[str, int]]]
 """Type and dense id of an entity to those of the entities linked with it, best connected first."""
@@ -27,6 +29,7 @@ class Names:
         self._partners = partners
         self._names: dict[str, pa.Array] = {}
         self._only_id: dict[str, NDArray[np.bool_]] = {}
+        self._name_with_linked = lru_cache(_NUM_CACHED)(self._link_name)
 
     def own(self, entity_type: str) -> pa.Array:
         """The names [N] of a type as the tables have them, without what entities are linked with."""
@@ -39,9 +42,7 @@ class Names:
         name: str = self._names[entity_type][entity].as_py()
         if not self._only_id[entity_type][entity]:
             return name
-        linked, num_more = self._linked_names(entity_type, entity)
-        more = f"; {num_more:,} more" if num_more else ""
-        return f"{name} ({'; '.join(linked)}{more})" if linked else name
+        return self._name_with_linked(entity_type, entity, name)
 
     def of_all(self, entity_type: str, entities: Iterable[int]) -> list[str]:
         """What people read for several entities of a type."""
@@ -54,8 +55,8 @@ class Names:
             self._names[entity_type] = names
             self._only_id[entity_type] = pc.equal(names, ids).to_numpy(zero_copy_only=False)
 
-    def _linked_names(self, entity_type: str, entity: int) -> tuple[list[str], int]:
-        """Names of the best-connected partners that have one, as a reader most likely knows them; how many more."""
+    def _link_name(self, entity_type: str, entity: int, name: str) -> str:
+        """Beside an id the names of the best-connected partners that have one, as a reader most likely knows them."""
         found: list[str] = []
         num_named = 0
         for partner_type, partner in self._partners(entity_type, entity):
@@ -64,4 +65,5 @@ class Names:
                 num_named += 1
                 if len(found) < _NUM_LINKED:
                     found.append(self._names[partner_type][partner].as_py())
-        return found, num_named - len(found)
+        more = f"; {num_named - len(found):,} more" if num_named > len(found) else ""
+        return f"{name} ({'; '.join(found)}{more})" if found else name

@@ -1,0 +1,59 @@
+"""Users: those of the tables with their histories, and new ones embedded from events that are posted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omnisage.batches.batch import Histories
+from omnisage.embeddings.artifact import Embeddings
+from omnisage.model.inference import embed_users
+from omnisage.serve.schemas import Event
+from omnisage.tables.artifact import Tables
+from omnisage.training.artifact import Trained, open_trained
+
+Ids = NDArray[np.uint32]
+Vector = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Users:
+    """Users of all sequences."""
+
+    tables: Tables
+    embeddings: Embeddings
+    trained: Trained
+
+    def known(self, sequence: str, user: int) -> tuple[Vector, Ids]:
+        """The embedding of a user of the tables, and the entities of all its events in time."""
+        part = self.tables.sequences[sequence].part("all")
+        row = int(np.searchsorted(part.users, user))
+        begin, end = (int(place) for place in part.indptr[row : row + 2])
+        return np.array(self.embeddings.users[sequence][user]), np.asarray(part.entities[begin:end])
+
+    def embed(self, sequence: str, entities: Ids, events: Sequence[Event]) -> Vector:
+        """The embedding of a user with these events."""
+        part = self.tables.sequences[sequence].part("all")
+        now = int(part.times.max(initial=0))
+        histories = Histories(
+            indptr=np.array([0, len(events)], np.uint64),
+            entities=entities,
+            actions=None if part.actions is None else np.zeros(len(events), np.uint32),
+            times=np.array([now if event.time is None else event.time for event in events], np.int64),
+            surfaces=None if part.surfaces is None else np.zeros(len(events), np.uint32),
+        )
+        return embed_users(
+            self.trained.model.sequences[sequence],
+            self.embeddings.entities[self.tables.sequences[sequence].entity],
+            histories,
+            np.array([[0, len(events)]], np.uint32),
+            max_length=self.trained.config.sequence.max_length,
+            device=self.trained.device,
+        )[0]
+
+
+def open_users(tables: Tables, embeddings: Embeddings, training: Path) -> Users:
+    """Open what embeds users."""
+    return Users(tables, embeddings, open_trained(training))
