@@ -133,7 +133,7 @@ def status(place: Place, *, as_json: _Json = False) -> None:
 
 
 @app.command(group=_USE)
-def serve(place: Place, *, host: str | None = None, port: int | None = None) -> None:
+def serve(place: Place, *, host: str | None = None, port: int | None = None, token_file: Path | None = None) -> None:
     """Answer over HTTP: similar entities, recommendations, explanations, and a page to look at them all.
 
     Serves the finished artifacts of the workspace, and newer ones as soon as they are complete. Settings are in the
@@ -144,15 +144,17 @@ def serve(place: Place, *, host: str | None = None, port: int | None = None) -> 
     Args:
         host: Address to listen on, instead of the config's.
         port: Port to listen on, instead of the config's.
+        token_file: File with the bearer token that requests must bring, instead of the config's.
     """
     job = place.job()
     try:
-        from omnisage.serve.server import serve as run_server
+        from omnisage.serve.server import make_server
     except ModuleNotFoundError as missing:
         raise OmnisageError(f"{missing.name} is not installed; run `pip install 'omnisage[serve]'`") from None
-    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    config = job.config.serve.model_copy(update=given)
-    run_server(config, name=job.config.name, workspace=job.workspace, num_threads=job.num_threads)
+    token = None if token_file is None else str(token_file.absolute())
+    given = {"host": host, "port": port, "token_file": token}
+    config = job.config.serve.model_copy(update={name: value for name, value in given.items() if value is not None})
+    make_server(config, name=job.config.name, workspace=job.workspace, base=job.base, num_threads=job.num_threads).run()
 
 
 def _add_stage(stage: Stage, position: int) -> None:

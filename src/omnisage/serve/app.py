@@ -1,15 +1,20 @@
 """The ASGI application: routes, errors, limits, metrics."""
 
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse
 
 from omnisage import __version__
-from omnisage.serve import entity_routes, retrieval_routes
-from omnisage.serve.config import LimitsConfig
+from omnisage.serve import entity_routes, operation_routes, retrieval_routes
+from omnisage.serve.config import ServeConfig
 from omnisage.serve.errors import ErrorBody, add_error_handlers
+from omnisage.serve.guard import Guard
 from omnisage.serve.holder import Holder
+from omnisage.serve.metrics import Measured, Metrics
+from omnisage.serve.page import mount_page
 
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorBody, "description": "not a request that can be read"},
@@ -22,8 +27,14 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(holder: Holder, limits: LimitsConfig) -> FastAPI:
-    """The application over a state that may be replaced while it runs."""
+def create_app(holder: Holder, config: ServeConfig, *, token: str | None = None) -> FastAPI:
+    """The application over a state that may be replaced while it runs.
+
+    Args:
+        holder: the state.
+        config: limits, and how often to look for a newer state.
+        token: what requests must bring; None: nothing.
+    """
     app = FastAPI(
         title="omnisage",
         version=__version__,
@@ -31,21 +42,32 @@ def create_app(holder: Holder, limits: LimitsConfig) -> FastAPI:
         docs_url=None,  # its page would load from another host
         redoc_url=None,
         responses=_REFUSALS,
+        max_body_size=config.limits.body_bytes,
+        lifespan=_watching,
     )
     app.state.holder = holder
-    app.state.limits = limits
+    app.state.config = config
+    app.state.metrics = Metrics()
+    app.state.stopping = lambda: False
     add_error_handlers(app)
-    app.include_router(entity_routes.router)
-    app.include_router(retrieval_routes.router)
-
-    @app.get("/health", tags=["operation"])
-    def health() -> dict[str, str]:
-        """Whether the process answers."""
-        return {"status": "ok"}
-
-    @app.get("/ready", tags=["operation"], responses={503: {"model": ErrorBody}})
-    def ready() -> JSONResponse:
-        """Whether requests are answered."""
-        return JSONResponse({"status": "ready"})
-
+    app.add_middleware(Guard, limits=config.limits, token=token)
+    app.add_middleware(Measured, metrics=app.state.metrics)
+    for routes in (entity_routes, retrieval_routes, operation_routes):
+        app.include_router(routes.router)
+    mount_page(app)
     return app
+
+
+@asynccontextmanager
+async def _watching(app: FastAPI) -> AsyncGenerator[None]:
+    """Look for newer artifacts while the application runs."""
+    task = asyncio.create_task(_watch(app)) if app.state.config.reload_every_s else None
+    yield
+    if task is not None:
+        task.cancel()
+
+
+async def _watch(app: FastAPI) -> None:
+    while True:
+        await asyncio.sleep(app.state.config.reload_every_s)
+        await asyncio.to_thread(app.state.holder.reload_if_new)

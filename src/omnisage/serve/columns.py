@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-import pyarrow as pa
-
 from omnisage.tables.artifact import CategoryArrays, NumberArrays, Tables
 
 _NUM_DIGITS = 6  # that float32 holds for sure
@@ -32,13 +29,13 @@ class CategoryColumn:
     """A category, or several."""
 
     arrays: CategoryArrays
-    vocabulary: pa.Array
+    vocabulary: list[str]
     kind: Literal["category"] = "category"
 
     def value(self, entity: int) -> list[str]:
         """The categories of an entity."""
-        begin, end = (int(place) for place in self.arrays.indptr[entity : entity + 2])
-        return self.vocabulary.take(pa.array(np.asarray(self.arrays.indices[begin:end]))).to_pylist()
+        begin, end = self.arrays.indptr[entity : entity + 2].tolist()
+        return [self.vocabulary[index] for index in self.arrays.indices[begin:end].tolist()]
 
 
 Column = NumberColumn | CategoryColumn
@@ -52,5 +49,5 @@ def open_columns(tables: Tables, entity_type: str) -> dict[str, Column]:
             counts = tables.manifest.counts["features"][entity_type][name]
             columns[name] = NumberColumn(arrays, counts["mean"], counts["std"])
         elif isinstance(arrays, CategoryArrays) and not arrays.is_id:
-            columns[name] = CategoryColumn(arrays, pa.array(tables.vocabulary(entity_type, name), pa.string()))
+            columns[name] = CategoryColumn(arrays, tables.vocabulary(entity_type, name))
     return columns

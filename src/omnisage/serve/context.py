@@ -1,7 +1,7 @@
 """What every route starts from: the state of its request, and the limits it keeps to."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from fastapi import Depends, Request
@@ -11,7 +11,7 @@ from omnisage.errors import OmnisageError
 from omnisage.index.artifact import NO_ENTITY
 from omnisage.schema import unknown_name
 from omnisage.serve.catalog import Id
-from omnisage.serve.config import LimitsConfig
+from omnisage.serve.config import LimitsConfig, ServeConfig
 from omnisage.serve.errors import ApiError
 from omnisage.serve.holder import Holder
 from omnisage.serve.schemas import EntityRef, Hit
@@ -78,11 +78,14 @@ class Context:
 
     def hits(self, entity_type: str, scores: NDArray[np.float32], entities: NDArray[np.uint32]) -> list[Hit]:
         """What a search found, [k] each; places that are empty are left out."""
+        catalog = self.served.catalog
         return [
             Hit(
-                **dict(self.ref(entity_type, entity)),
+                type=entity_type,
+                id=catalog.external(entity_type, entity),
+                name=catalog.name(entity_type, entity),
                 score=score,
-                columns=self.served.catalog.values(entity_type, entity),
+                columns=catalog.values(entity_type, entity),
             )
             for score, entity in zip(scores.tolist(), entities.tolist(), strict=True)
             if entity != NO_ENTITY
@@ -91,8 +94,8 @@ class Context:
 
 def _make_context(request: Request) -> Context:
     holder: Holder = request.app.state.holder
-    limits: Any = request.app.state.limits
-    return Context(holder.current, limits)
+    config: ServeConfig = request.app.state.config
+    return Context(holder.current, config.limits)
 
 
 Given = Annotated[Context, Depends(_make_context)]

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from omnisage import __version__
 from omnisage.serve.context import Context, Given
 from omnisage.serve.schemas import ColumnInfo, Entity, Info, SearchAnswer, SequenceInfo, TypeInfo, TypeName
-from omnisage.serve.search import search_names
+from omnisage.serve.search import query_words, search_names
 
 router = APIRouter(prefix="/v1", tags=["entities"])
 
@@ -49,11 +49,14 @@ def search(
 ) -> SearchAnswer:
     """Entities with words that begin as those of `q`: first whole names, then the best connected."""
     served = context.served
+    words = query_words(q)
     types = list(served.texts) if type is None else [context.check_type(type)]
     found = [
         (bool(begins), -int(served.catalog.popularity[t][entity]), t, int(entity))
         for t in types
-        for entity, begins in zip(*search_names(served.texts[t], q, served.catalog.popularity[t], limit), strict=True)
+        for entity, begins in zip(
+            *search_names(served.texts[t], words, served.catalog.popularity[t], limit), strict=True
+        )
     ]
     found.sort(key=lambda hit: (not hit[0], *hit[1:]))
     return SearchAnswer(results=[context.ref(t, entity) for _, _, t, entity in found[:limit]])

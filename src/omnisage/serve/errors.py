@@ -10,6 +10,9 @@ from starlette.exceptions import HTTPException
 
 from omnisage.errors import OmnisageError
 
+TOO_LARGE = 413
+"""HTTP's status for a body beyond the limit."""
+
 _log = logging.getLogger("omnisage.serve")
 
 
@@ -42,6 +45,12 @@ def error_response(status: int, code: str, message: str, remedy: str | None = No
     return JSONResponse(body.model_dump(), status_code=status)
 
 
+def too_large() -> JSONResponse:
+    """The answer for a body beyond the limit."""
+    remedy = "send less at a time, or raise serve.limits.body_bytes in the service's config"
+    return error_response(TOO_LARGE, "body_too_large", "the body is larger than this service allows", remedy)
+
+
 def add_error_handlers(app: FastAPI) -> None:
     """Turn whatever is raised in a request into an `ErrorBody`."""
     app.add_exception_handler(ApiError, _refused)
@@ -65,6 +74,8 @@ def _invalid(_: Request, error: Exception) -> JSONResponse:
 
 def _http(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if error.status_code == TOO_LARGE:
+        return too_large()
     codes = {404: "not_found", 405: "method_not_allowed", 400: "invalid_request"}
     response = error_response(error.status_code, codes.get(error.status_code, "refused"), str(error.detail))
     response.headers.update(error.headers or {})

@@ -23,6 +23,7 @@ class Holder:
         self._lock = threading.Lock()
         self._current = open_state()
         self._version = version_of(self._current.workspace)
+        self.num_refused = 0  # attempts that left the old state
         self._refused: str | None = None  # a version that could not be opened, and is not tried again
 
     @property
@@ -43,7 +44,11 @@ class Holder:
             version = version_of(self._current.workspace)
             if version == self._version:
                 return False
-            opened = self._open()
+            try:
+                opened = self._open()
+            except OmnisageError:
+                self.num_refused += 1
+                raise
             self._current, self._version = opened, version
             _log.info("serving embeddings %s", opened.sha256[:12])
             return True
