@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from omnisage import __version__
 from omnisage.serve import entity_routes, operation_routes, retrieval_routes
@@ -42,7 +43,6 @@ def create_app(holder: Holder, config: ServeConfig, *, token: str | None = None)
         docs_url=None,  # its page would load from another host
         redoc_url=None,
         responses=_REFUSALS,
-        max_body_size=config.limits.body_bytes,
         lifespan=_watching,
     )
     app.state.holder = holder
@@ -50,6 +50,7 @@ def create_app(holder: Holder, config: ServeConfig, *, token: str | None = None)
     app.state.metrics = Metrics()
     app.state.stopping = lambda: False
     add_error_handlers(app)
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=config.limits.body_bytes)  # counts what comes
     app.add_middleware(Guard, limits=config.limits, token=token)
     app.add_middleware(Measured, metrics=app.state.metrics)
     for routes in (entity_routes, retrieval_routes, operation_routes):

@@ -37,6 +37,18 @@ class Context:
                 404, "unknown_entity", text, "look it up with /v1/search, or embed it with /v1/embed"
             ) from None
 
+    def entity_or_row(self, entity_type: str, external: Id | None, row: int | None) -> int:
+        """The dense id of an entity by one of both, or an answer of 404 or 422."""
+        if (external is None) == (row is None):
+            raise ApiError(422, "invalid_request", "give either id or row", "see /openapi.json for what is allowed")
+        if external is not None:
+            return self.entity(entity_type, external)
+        num_entities = self.served.catalog.tables.num_entities[self.check_type(entity_type)]
+        if row is None or row >= num_entities:
+            text = f"'{entity_type}' has no row {row}; it has {num_entities:,} entities"
+            raise ApiError(404, "unknown_entity", text, "rows count from 0")
+        return row
+
     def user(self, sequence: str, external: Id) -> int:
         """The dense id of a user, or an answer of 404."""
         self.check_sequence(sequence)

@@ -6,7 +6,17 @@ from fastapi import APIRouter, Query
 
 from omnisage import __version__
 from omnisage.serve.context import Context, Given
-from omnisage.serve.schemas import ColumnInfo, Entity, Info, SearchAnswer, SequenceInfo, TypeInfo, TypeName
+from omnisage.serve.schemas import (
+    ColumnInfo,
+    Entity,
+    Info,
+    SearchAnswer,
+    SequenceInfo,
+    TypeInfo,
+    TypeName,
+    UserRef,
+    UsersAnswer,
+)
 from omnisage.serve.search import query_words, search_names
 
 router = APIRouter(prefix="/v1", tags=["entities"])
@@ -28,8 +38,8 @@ def info(context: Given) -> Info:
                 name=name,
                 entity=sequence.entity,
                 users=sequence.num_users,
-                actions=sequence.num_actions > 0,
-                surfaces=sequence.num_surfaces > 0,
+                actions=served.catalog.tables.actions(name) or None,
+                surfaces=served.catalog.tables.surfaces(name) or None,
             )
             for name, sequence in served.catalog.tables.sequences.items()
             if name in served.embeddings.users
@@ -43,7 +53,7 @@ def info(context: Given) -> Info:
 @router.get("/search")
 def search(
     context: Given,
-    q: Annotated[str, Query(min_length=1, max_length=500, description="words of a name, or of an id")],
+    q: Annotated[str, Query(max_length=500, description="words of a name, or of an id; none: the best connected")] = "",
     type: Annotated[TypeName | None, Query(description="only of this type")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 10,
 ) -> SearchAnswer:
@@ -62,14 +72,34 @@ def search(
     return SearchAnswer(results=[context.ref(t, entity) for _, _, t, entity in found[:limit]])
 
 
+@router.get("/users")
+def users(
+    context: Given,
+    sequence: Annotated[str, Query(max_length=200)],
+    q: Annotated[str, Query(max_length=500, description="how the id begins")] = "",
+    limit: Annotated[int, Query(ge=1, le=100)] = 10,
+) -> UsersAnswer:
+    """Users of a sequence, by how their ids begin."""
+    context.check_sequence(sequence)
+    found = context.served.users.beginning_with(sequence, q, limit)
+    external = context.served.catalog.users[sequence].external
+    return UsersAnswer(results=[UserRef(id=external[user].as_py(), events=events) for user, events in found])
+
+
 @router.get("/entity")
-def entity(context: Given, type: TypeName, id: Annotated[str, Query(max_length=1000)]) -> Entity:
+def entity(
+    context: Given,
+    type: TypeName,
+    id: Annotated[str | None, Query(max_length=1000)] = None,
+    row: Annotated[int | None, Query(ge=0, lt=2**32, description="its dense id, instead of its id")] = None,
+) -> Entity:
     """All that is known of one entity."""
-    dense = context.entity(type, id)
+    dense = context.entity_or_row(type, id, row)
     catalog = context.served.catalog
     return Entity(
         **dict(context.ref(type, dense)),
         columns=catalog.values(type, dense),
+        row=dense,
         image=None,
         degree=catalog.degree(type, dense),
     )

@@ -4,9 +4,12 @@ import numpy as np
 from fastapi import APIRouter
 from numpy.typing import NDArray
 
+from omnisage.errors import OmnisageError
+from omnisage.index.filters import filterable, row_mask
+from omnisage.schema import unknown_name
 from omnisage.serve.context import Context, Given
 from omnisage.serve.errors import ApiError
-from omnisage.serve.schemas import Event, RecommendAnswer, RecommendRequest, SimilarAnswer, SimilarRequest
+from omnisage.serve.schemas import Event, Range, RecommendAnswer, RecommendRequest, SimilarAnswer, SimilarRequest, Where
 
 router = APIRouter(prefix="/v1", tags=["retrieval"])
 
@@ -27,7 +30,8 @@ def similar(context: Given, body: SimilarRequest) -> SimilarAnswer:
         exclude = np.array([dense], np.uint32) if target == body.type else exclude
     else:
         query = _checked_vector(context, body.vector or [])
-    scores, found = context.served.index.search(target, query[None], body.k, exclude=[exclude])
+    allow = _allowed(context, target, body.where)
+    scores, found = context.served.index.search(target, query[None], body.k, exclude=[exclude], allow=allow)
     return SimilarAnswer(results=context.hits(target, scores[0], found[0]))
 
 
@@ -43,11 +47,32 @@ def recommend(context: Given, body: RecommendRequest) -> RecommendAnswer:
         query, known = _embed_posted(context, body.sequence, body.events or [])
     target = served.catalog.tables.sequences[body.sequence].entity
     exclude = np.unique(known) if body.exclude_known else np.empty(0, np.uint32)
-    scores, found = served.index.search(target, query[None], body.k, exclude=[exclude])
+    allow = _allowed(context, target, body.where)
+    scores, found = served.index.search(target, query[None], body.k, exclude=[exclude], allow=allow)
     latest = list(dict.fromkeys(known[::-1].tolist()))[:_NUM_KNOWN_SHOWN]
     return RecommendAnswer(
         results=context.hits(target, scores[0], found[0]), known=[context.ref(target, entity) for entity in latest]
     )
+
+
+def _allowed(context: Context, entity_type: str, where: Where) -> NDArray[np.bool_] | None:
+    """Which entities meet the conditions; None: all."""
+    if not where:
+        return None
+    tables = context.served.catalog.tables
+    columns = filterable(tables, entity_type)
+    for column in where:
+        if column not in columns:
+            text = unknown_name(f"column of '{entity_type}'", column, list(columns))
+            raise ApiError(404, "unknown_column", text, "see /v1/info for what there is")
+    conditions = {
+        column: condition.model_dump(exclude_none=True) if isinstance(condition, Range) else condition
+        for column, condition in where.items()
+    }
+    try:
+        return row_mask(tables, entity_type, conditions)
+    except OmnisageError as error:
+        raise ApiError(422, "unusable_condition", str(error), "see the entity's columns for values") from None
 
 
 def _embed_posted(context: Context, sequence: str, events: list[Event]) -> tuple[NDArray[np.float32], Ids]:

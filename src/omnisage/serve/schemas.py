@@ -57,6 +57,7 @@ class Entity(EntityRef):
     """All that is known of an entity."""
 
     columns: Values
+    row: int = Field(description="its dense id: the row of its points on the map")
     image: str | None = Field(description="where its image is")
     degree: dict[str, int] = Field(description="by relation, edges in the training graph")
 
@@ -90,8 +91,8 @@ class SequenceInfo(BaseModel):
     name: str
     entity: str = Field(description="the type that events are about, and recommendations are of")
     users: int
-    actions: bool
-    surfaces: bool
+    actions: list[str] | None = Field(description="known values; null: events have no action")
+    surfaces: list[str] | None
 
 
 class Info(BaseModel):
@@ -107,6 +108,19 @@ class Info(BaseModel):
     explains: bool
     embeds: bool
     map: list[str] = Field(description="types with a map")
+
+
+class UserRef(BaseModel):
+    """A user of the tables."""
+
+    id: int | str
+    events: int
+
+
+class UsersAnswer(BaseModel):
+    """Users by id."""
+
+    results: list[UserRef]
 
 
 class SearchAnswer(BaseModel):

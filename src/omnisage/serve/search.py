@@ -33,15 +33,13 @@ def search_names(
 
     Args:
         texts: [N], of `searchable`.
-        words: of `query_words`.
+        words: of `query_words`; none: every entity is found.
         popularity: [N].
         limit: how many, at most.
 
     Returns:
         Ids [n <= limit] and which of them begin with the whole query: these first, then the most popular.
     """
-    if not words:
-        return np.empty(0, np.int64), np.empty(0, np.bool_)
     found = np.ones(len(texts), np.bool_)
     for word in words:
         found &= pc.match_substring(texts, f" {word}").to_numpy(zero_copy_only=False)

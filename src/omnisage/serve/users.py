@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from omnisage.batches.batch import Histories
@@ -32,6 +34,14 @@ class Users:
         row = int(np.searchsorted(part.users, user))
         begin, end = (int(place) for place in part.indptr[row : row + 2])
         return np.array(self.embeddings.users[sequence][user]), np.asarray(part.entities[begin:end])
+
+    def beginning_with(self, sequence: str, text: str, limit: int) -> list[tuple[int, int]]:
+        """Users whose ids, as text, begin so, with their numbers of events; in the order of the tables."""
+        part = self.tables.sequences[sequence].part("all")
+        ids = self.tables.user_ids(sequence).cast(pa.string())
+        found = np.flatnonzero(pc.starts_with(ids, text).to_numpy(zero_copy_only=False))[:limit]
+        rows = np.searchsorted(part.users, found)
+        return list(zip(found.tolist(), (part.indptr[rows + 1] - part.indptr[rows]).tolist(), strict=True))
 
     def embed(self, sequence: str, entities: Ids, events: Sequence[Event]) -> Vector:
         """The embedding of a user with these events."""
