@@ -157,6 +157,32 @@ def serve(place: Place, *, host: str | None = None, port: int | None = None, tok
     make_server(config, name=job.config.name, workspace=job.workspace, base=job.base, num_threads=job.num_threads).run()
 
 
+@app.command(group=_USE)
+def explain(
+    place: Place,
+    entity_type: str,
+    entity_id: str,
+    *,
+    to: Annotated[
+        tuple[str, str] | None, Parameter(help="Type and id of a second entity: why the two are near.")
+    ] = None,
+) -> None:
+    """Say what an entity's embedding is made of, or why two entities are near.
+
+    Of one entity: how much it attends to its own features and to each neighbor, with their importance and the
+    relations that link them. Of two: their score, the neighbors and values that both have, and short paths.
+
+    Example: `omnisage explain omnisage.yaml movie 1 --to movie 50`
+
+    Args:
+        entity_type: The entity's type.
+        entity_id: Its id, as it stands in its table.
+    """
+    from omnisage.explain_command import print_explanation
+
+    print_explanation(place.job().workspace, (entity_type, entity_id), to)
+
+
 def _add_stage(stage: Stage, position: int) -> None:
     def run_stage(place: Place, *, force: _Force = False) -> None:
         job = place.job()

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from omnisage.columns import Column, open_columns
 from omnisage.errors import OmnisageError
 from omnisage.graph.artifact import Graph, Ids
 from omnisage.names import Names
 from omnisage.schema import unknown_name
-from omnisage.serve.columns import Column, open_columns
 from omnisage.tables.artifact import Tables
 
 Id = int | str

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from omnisage import __version__
+from omnisage.model.explain import is_explained
 from omnisage.serve.context import Context, Given
 from omnisage.serve.schemas import (
     ColumnInfo,
@@ -44,7 +45,7 @@ def info(context: Given) -> Info:
             for name, sequence in served.catalog.tables.sequences.items()
             if name in served.embeddings.users
         ],
-        explains=False,
+        explains=is_explained(served.explainer.trained.config),
         embeds=False,
         map=[],
     )

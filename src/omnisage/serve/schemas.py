@@ -159,6 +159,71 @@ class SimilarAnswer(BaseModel):
     results: list[Hit]
 
 
+class ExplainRequest(Request):
+    """An entity, and perhaps a second one."""
+
+    type: TypeName
+    id: Id
+    to: Reference | None = Field(None, description="why these two are near")
+
+
+class OwnShare(BaseModel):
+    """Attention to an own feature; `(constant)` is a token that all entities of a type share."""
+
+    feature: str
+    weight: float
+
+
+class NeighborShare(EntityRef):
+    """Attention to a neighbor."""
+
+    weight: float = Field(description="mean over heads; own weights and neighbors' together are 1")
+    importance: float = Field(description="proximity by random walk with restart, by which it was chosen")
+    relations: list[str] = Field(description="in which the two are linked directly")
+    walk: list[str] = Field(description="the relations of the walk that found it")
+
+
+class SharedNeighbor(EntityRef):
+    """A neighbor of both."""
+
+    weight_a: float
+    weight_b: float
+
+
+class SharedFeature(BaseModel):
+    """A value that both have."""
+
+    column: str
+    value: str | float
+
+
+class Shared(BaseModel):
+    """What two entities have in common."""
+
+    neighbors: list[SharedNeighbor]
+    features: list[SharedFeature]
+
+
+class PathStep(EntityRef):
+    """An entity on a path."""
+
+    relations: list[str] = Field(description="that link it with the one before; none for the first")
+
+
+class ExplainAnswer(BaseModel):
+    """What an embedding attends to, and what it has in common with another."""
+
+    entity: EntityRef
+    heads: int
+    self_weight: float
+    own: list[OwnShare]
+    neighbors: list[NeighborShare]
+    to: EntityRef | None = None
+    score: float | None = None
+    shared: Shared | None = None
+    paths: list[list[PathStep]] | None = None
+
+
 class Event(Request):
     """Something a user did."""
 

@@ -11,14 +11,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from omnisage.artifact import manifest_sha256, read_manifest
-from omnisage.embeddings.artifact import Embeddings, open_embeddings
+from omnisage.embeddings.artifact import Embeddings
 from omnisage.errors import OmnisageError
-from omnisage.graph.artifact import open_graph
+from omnisage.explain import Explainer, open_explainer
 from omnisage.index.artifact import Index, open_index
 from omnisage.serve.catalog import Catalog, open_catalog
 from omnisage.serve.search import searchable
-from omnisage.serve.users import Users, open_users
-from omnisage.tables.artifact import open_tables
+from omnisage.serve.users import Users
 
 _INPUTS = ("tables", "graph", "neighbors", "training")
 
@@ -36,6 +35,7 @@ class Served:
     index: Index
     texts: dict[str, pa.Array]  # by type, what is searched for names
     users: Users
+    explainer: Explainer
 
     @property
     def dim(self) -> int:
@@ -50,12 +50,13 @@ def open_served(name: str, workspace: Path, *, num_threads: int = 1) -> Served:
         OmnisageError: a stage has not run, or they are of different runs: one of them is being made anew.
     """
     sha256 = _check_lineage(workspace)
-    embeddings = open_embeddings(workspace / "embeddings")
     index = open_index(workspace / "index", embeddings=workspace / "embeddings", num_threads=num_threads)
-    catalog = open_catalog(open_tables(workspace / "tables"), open_graph(workspace / "graph", verify=False))
+    explainer = open_explainer(workspace)
+    embeddings = explainer.embeddings
+    catalog = open_catalog(explainer.tables, explainer.graph)
     texts = {t: searchable(catalog.names.own(t), catalog.ids[t].external) for t in embeddings.entities}
-    users = open_users(catalog.tables, embeddings, workspace / "training")
-    served = Served(name, workspace, sha256, datetime.now(UTC), catalog, embeddings, index, texts, users)
+    users = Users(catalog.tables, embeddings, explainer.trained)
+    served = Served(name, workspace, sha256, datetime.now(UTC), catalog, embeddings, index, texts, users, explainer)
     if _check_lineage(workspace) != sha256:  # replaced while it was being opened
         raise OmnisageError(f"{workspace} was changed while it was opened; it is opened again when it is complete")
     return served

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +13,7 @@ from omnisage.embeddings.artifact import Embeddings
 from omnisage.model.inference import embed_users
 from omnisage.serve.schemas import Event
 from omnisage.tables.artifact import Tables
-from omnisage.training.artifact import Trained, open_trained
+from omnisage.training.artifact import Trained
 
 Ids = NDArray[np.uint32]
 Vector = NDArray[np.float32]
@@ -62,8 +61,3 @@ class Users:
             max_length=self.trained.config.sequence.max_length,
             device=self.trained.device,
         )[0]
-
-
-def open_users(tables: Tables, embeddings: Embeddings, training: Path) -> Users:
-    """Open what embeds users."""
-    return Users(tables, embeddings, open_trained(training))
