@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from omnisage import __version__
-from omnisage.serve import entity_routes, explain_routes, operation_routes, retrieval_routes
+from omnisage.serve import embedding_routes, entity_routes, explain_routes, operation_routes, retrieval_routes
 from omnisage.serve.config import ServeConfig
 from omnisage.serve.errors import ErrorBody, add_error_handlers
 from omnisage.serve.guard import Guard
@@ -53,7 +53,7 @@ def create_app(holder: Holder, config: ServeConfig, *, token: str | None = None)
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=config.limits.body_bytes)  # counts what comes
     app.add_middleware(Guard, limits=config.limits, token=token)
     app.add_middleware(Measured, metrics=app.state.metrics)
-    for routes in (entity_routes, retrieval_routes, explain_routes, operation_routes):
+    for routes in (entity_routes, retrieval_routes, embedding_routes, explain_routes, operation_routes):
         app.include_router(routes.router)
     mount_page(app)
     return app

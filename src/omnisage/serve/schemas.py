@@ -159,6 +159,56 @@ class SimilarAnswer(BaseModel):
     results: list[Hit]
 
 
+class SimilarTo(Request):
+    """What to look for near a new entity."""
+
+    to: TypeName
+    k: K = 10
+    where: Where = {}
+
+
+Scalar = Annotated[str, Field(max_length=1 << 20)] | bool | int | FiniteFloat | None
+EdgeEnd = Id | tuple[Id, FiniteFloat]
+
+
+class EmbedRequest(Request):
+    """A new entity: what its row and its edges would be."""
+
+    type: TypeName
+    features: dict[str, Scalar | list[Scalar]] = Field({}, description="by column of your table; images as base64")
+    edges: dict[str, list[EdgeEnd]] = Field({}, description="by relation, ids of its other end, perhaps with weights")
+    similar: SimilarTo | None = None
+
+
+class EmbedAnswer(BaseModel):
+    """Its embedding, and the entities near it if asked for."""
+
+    embedding: list[float]
+    similar: list[Hit] | None = None
+
+
+class EmbeddingsRequest(Request):
+    """Entities whose embeddings are wanted."""
+
+    type: TypeName
+    ids: Annotated[list[Id], Field(max_length=MAX_BATCH)]
+
+
+class EmbeddingRow(BaseModel):
+    """An embedding by id."""
+
+    id: int | str
+    embedding: list[float]
+
+
+class EmbeddingsAnswer(BaseModel):
+    """In the order asked for."""
+
+    type: str
+    embeddings: str = Field(description="sha256 of the manifest: vectors of different ones must not be compared")
+    rows: list[EmbeddingRow]
+
+
 class ExplainRequest(Request):
     """An entity, and perhaps a second one."""
 

@@ -33,7 +33,7 @@ def make_server(config: ServeConfig, *, name: str, workspace: Path, base: Path, 
             f"serve.host is {config.host}, which other machines can reach, and there is no token; "
             "set serve.token_file (or --token-file), or serve at 127.0.0.1"
         )
-    holder = Holder(lambda: open_served(name, workspace, num_threads=num_threads))
+    holder = Holder(lambda: open_served(name, workspace, base=base, num_threads=num_threads))
     app = create_app(holder, config, token=token)
     settings = uvicorn.Config(
         app,
