@@ -47,7 +47,7 @@ def info(context: Given) -> Info:
         ],
         explains=is_explained(served.explainer.trained.config),
         embeds=served.online is not None,
-        map=[],
+        map=list(found.points) if (found := served.explorer.get()) else [],
     )
 
 

@@ -6,6 +6,7 @@ A reload opens a second one beside it; requests that began with the first finish
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ from omnisage.errors import OmnisageError
 from omnisage.explain import Explainer, open_explainer
 from omnisage.index.artifact import Index, open_index
 from omnisage.serve.catalog import Catalog, open_catalog
+from omnisage.serve.explorer_cell import ExplorerCell
 from omnisage.serve.search import searchable
 from omnisage.training.artifact import open_trained
 
@@ -37,6 +39,11 @@ class Served:
     texts: dict[str, pa.Array]  # by type, what is searched for names
     explainer: Explainer
     online: Online | None  # None: a model that cannot embed what it has not seen
+
+    @cached_property
+    def explorer(self) -> ExplorerCell:
+        """The map and the health report, which may be finished later than the embeddings."""
+        return ExplorerCell(self.workspace / "explorer", self.sha256)
 
     @property
     def dim(self) -> int:
