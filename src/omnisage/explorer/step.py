@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from omnisage.arrow import compute
 from omnisage.artifact import Manifest, Plan, begin, commit, manifest_sha256, write_json
 from omnisage.embeddings.artifact import open_embeddings
 from omnisage.errors import OmnisageError
@@ -100,7 +100,7 @@ def _drift(earlier: Path, plan: Plan, tables: Tables, vectors: dict[str, Vectors
             if (earlier / "sample" / f"{t}.npy").exists():
                 was = open_npy(earlier / "sample" / f"{t}.npy", "explorer", np.float32, (None, None))
                 ids = pq.read_table(earlier / "sample" / f"{t}.parquet")["id"].combine_chunks()
-                rows = pc.index_in(ids, tables.ids(t).cast(pa.string()))
+                rows = compute.index_in(ids, tables.ids(t).cast(pa.string()))
                 kept = rows.is_valid().to_numpy(zero_copy_only=False)
                 old[t] = np.ascontiguousarray(was[kept])
                 new[t] = np.ascontiguousarray(of_type[rows.drop_null().to_numpy()])

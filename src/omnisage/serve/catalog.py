@@ -9,9 +9,9 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from omnisage.arrow import compute
 from omnisage.columns import Column, open_columns
 from omnisage.errors import OmnisageError
 from omnisage.graph.artifact import Graph, Ids
@@ -54,7 +54,7 @@ class Catalog:
     def users_beginning_with(self, sequence: str, text: str, limit: int) -> list[tuple[Id, int]]:
         """Users whose ids, as text, begin so, with their numbers of events; in the order of the tables."""
         part, ids = self.tables.sequences[sequence].part("all"), self.users[sequence].external
-        found = np.flatnonzero(pc.starts_with(ids.cast(pa.string()), text).to_numpy(zero_copy_only=False))[:limit]
+        found = np.flatnonzero(compute.starts_with(ids.cast(pa.string()), text).to_numpy(zero_copy_only=False))[:limit]
         rows = np.searchsorted(part.users, found)
         num_events = (part.indptr[rows + 1] - part.indptr[rows]).tolist()
         return list(zip(ids.take(pa.array(found)).to_pylist(), num_events, strict=True))
