@@ -58,19 +58,16 @@ def search(
     type: Annotated[TypeName | None, Query(description="only of this type")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 10,
 ) -> SearchAnswer:
-    """Entities with words that begin as those of `q`: first whole names, then the best connected."""
+    """Entities with words that begin as those of `q`: first those that begin so, then the best connected."""
     served = context.served
     words = query_words(q)
     types = list(served.texts) if type is None else [context.check_type(type)]
     found = [
-        (bool(begins), -int(served.catalog.popularity[t][entity]), t, int(entity))
+        (-int(rank), -int(served.catalog.popularity[t][entity]), t, int(entity))
         for t in types
-        for entity, begins in zip(
-            *search_names(served.texts[t], words, served.catalog.popularity[t], limit), strict=True
-        )
+        for entity, rank in zip(*search_names(served.texts[t], words, served.catalog.popularity[t], limit), strict=True)
     ]
-    found.sort(key=lambda hit: (not hit[0], *hit[1:]))
-    return SearchAnswer(results=[context.ref(t, entity) for _, _, t, entity in found[:limit]])
+    return SearchAnswer(results=[context.ref(t, entity) for _, _, t, entity in sorted(found)[:limit]])
 
 
 @router.get("/users")
