@@ -39,7 +39,7 @@ def test_points_are_colored_by_a_column(client: httpx.Client, workspace: Path) -
         assert labels[row] == (columns["labels"][0] if columns["labels"] else None)
         assert prices[row] is None if columns["price"] is None else np.isclose(prices[row], columns["price"], rtol=1e-4)
     assert refusal(client.get("/v1/map", params={"type": "item", "column": "x"})) == (404, "unknown_column")
-    assert refusal(client.get("/v1/map", params={"column": "x"})) == (422, "invalid_request")
+    assert refusal(client.get("/v1/map", params={"column": "x"})) == (404, "unknown_column")
 
 
 def test_the_health_report_has_types_and_the_evaluation(client: httpx.Client) -> None:
