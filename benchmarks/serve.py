@@ -49,6 +49,7 @@ class Outcome:
     statuses: Counter[str] = field(default_factory=Counter)
     reload_s: float | None = None
     memory_mb: list[float] = field(default_factory=list)
+    cpu_s: float = 0.0  # of the service while the clock ran
 
 
 class Connection:
@@ -97,7 +98,7 @@ async def load(
         await ask(bodies[i % len(bodies)], None)
     outcome.memory_mb.append(memory_mb(pid))
     swapping = asyncio.create_task(swap_later(port, swap, seconds / 2, outcome))
-    start = time.perf_counter()
+    start, cpu_before = time.perf_counter(), cpu_s(pid)
     tasks: list[asyncio.Task[None]] = []
     for i in range(int(rate * seconds)):
         due = start + i / rate
@@ -107,6 +108,7 @@ async def load(
             outcome.memory_mb.append(memory_mb(pid))
         tasks.append(asyncio.create_task(ask(bodies[i % len(bodies)], due)))
     await asyncio.gather(*tasks, swapping)
+    outcome.cpu_s = cpu_s(pid) - cpu_before
     outcome.memory_mb.append(memory_mb(pid))
     return outcome
 
@@ -139,6 +141,12 @@ def memory_mb(pid: int) -> float:
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found is not None
     return int(found[1]) / 1024
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time that a process has taken."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def start(config: Path, workspace: Path) -> tuple[subprocess.Popen[str], int]:
@@ -214,6 +222,7 @@ def report(given: argparse.Namespace, outcome: Outcome) -> None:
         "requests": len(milliseconds),
         "statuses": dict(outcome.statuses),
         "latency": percentiles,
+        "cpu_ms_per_request": round(1000 * outcome.cpu_s / len(milliseconds), 2),  # the reload's included
         "reload_s": outcome.reload_s,
         "memory_mb": [round(mb, 1) for mb in outcome.memory_mb],
         "load_average": os.getloadavg()[0],

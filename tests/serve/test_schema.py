@@ -23,6 +23,7 @@ OPERATIONS = [
     "GET /v1/search",
     "GET /v1/users",
     "GET /v1/entity",
+    "GET /v1/image",
     "POST /v1/similar",
     "POST /v1/recommend",
     "POST /v1/embed",
