@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv
+import pyarrow.csv as csv
 import pyarrow.dataset
 from PIL import Image, ImageOps
 
@@ -69,7 +69,7 @@ class Images:
             return None
 
     def _read(self, source: _Source, external: Id) -> bytes | None:
-        kind = {".csv": "csv", ".tsv": datasets.CsvFileFormat(pa.csv.ParseOptions(delimiter="\t"))}
+        kind = {".csv": "csv", ".tsv": datasets.CsvFileFormat(csv.ParseOptions(delimiter="\t"))}
         opened = datasets.dataset(list(source.files), format=kind.get(Path(source.files[0]).suffix, "parquet"))
         is_wanted = datasets.field(source.id).cast(pa.string()) == str(external)
         found = opened.to_table(columns=[source.column], filter=is_wanted)[source.column].to_pylist()
