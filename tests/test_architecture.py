@@ -17,17 +17,8 @@ ORDER += ["explain", "explorer", "baselines", "evaluation", "serve"]
 # `embeddings.online` and `index.filters` use one for those who ask
 DOORS = ("artifact", "config", "leaks", "newcomers", "online", "filters")
 # They know the stages, never the reverse.
-COMMANDS = (
-    "pipeline",
-    "runner",
-    "staleness",
-    "terminal",
-    "cli",
-    "config",
-    "study",
-    "explain_command",
-    "explorer_command",
-)
+COMMANDS = ("pipeline", "runner", "refresh", "staleness", "terminal", "cli", "config", "study")
+COMMANDS += ("explain_command", "explorer_command", "place", "use_commands")
 
 MAX_LINES, MAX_FUNCTION_LINES, MAX_ARGUMENTS = 400, 60, 7
 MAX_LOOP_LINES = 250  # the training loop, one function in sight

@@ -18,7 +18,7 @@ from omnisage.artifact import Manifest, Plan
 
 if TYPE_CHECKING:  # the config imports the packages of the stages: `omnisage --help` need not wait for them
     from omnisage.config import Config
-    from omnisage.schema import ConfigModel, NoConfig
+    from omnisage.schema import ConfigModel
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,6 @@ class Stage:
 
 
 # Each stage is imported when it runs, so that `omnisage --help` loads neither torch nor ibis.
-
-
-def _no_config(_: Config) -> NoConfig:
-    from omnisage.schema import NoConfig
-
-    return NoConfig()
 
 
 def _tables(job: Job, plan: Plan) -> Manifest:
