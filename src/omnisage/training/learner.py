@@ -10,7 +10,7 @@ from omnisage.errors import OmnisageError
 from omnisage.launch import Launch
 from omnisage.model.model import Model
 from omnisage.optimizer import build_optimizer, scheduled_rate
-from omnisage.tasks.config import TasksConfig
+from omnisage.tasks.config import MatryoshkaConfig, TasksConfig
 from omnisage.tasks.entity_entity import EntityEntity
 from omnisage.tasks.entity_feature import EntityFeature
 from omnisage.tasks.softmax import PositiveStream
@@ -29,6 +29,7 @@ class Learner:
     stream: PositiveStream
     optimizer: torch.optim.AdamW
     device: torch.device
+    matryoshka: MatryoshkaConfig | None = None
 
     def parameters(self) -> list[nn.Parameter]:
         """All parameters, the model's and the tasks', in a fixed order."""
@@ -79,7 +80,7 @@ def build_learner(
         parameters, learning_rate=config.training.learning_rate, weight_decay=config.training.weight_decay
     )
     stream = PositiveStream(num_entities, seed, config.tasks.log_q)
-    return Learner(model, tasks, task_modules, stream, optimizer, device)
+    return Learner(model, tasks, task_modules, stream, optimizer, device, config.tasks.matryoshka)
 
 
 def _build_tasks(
