@@ -21,7 +21,8 @@ class HashedText(nn.Module):
     """Hash embeddings (Svenstrup et al., NeurIPS 2017): several hash functions into one table, learned importance.
 
     An n-gram's vector is the sum over hash functions of table rows, each times the n-gram's importance for that
-    hash function; a text is the sum of its n-grams, divided by the root of their number to keep its scale.
+    hash function; a text is the sum of its n-grams, divided by the root of their number to keep its scale; their mean
+    where it is added to embeddings.
     """
 
     multipliers: Tensor
@@ -37,7 +38,12 @@ class HashedText(nn.Module):
 
     def forward(self, text: Bags) -> Tensor:
         """The texts' vectors [U, V]."""
-        return _scaled(sum_hashed(text, self.table, self.importance, self.multipliers), text, self.is_direct)
+        summed_UV = sum_hashed(text, self.table, self.importance, self.multipliers)
+        if self.is_direct:
+            # Their mean: most n-grams are of few texts, and as a larger sum they would learn texts by heart, faster
+            # than ids and categories are learned.
+            return summed_UV / _lengths(text)[:, None]
+        return summed_UV * (summed_UV.shape[1] / _lengths(text)[:, None]).sqrt()
 
 
 class Categories(nn.Module):
@@ -52,22 +58,22 @@ class Categories(nn.Module):
 
     def forward(self, categories: Bags) -> Tensor:
         """The entities' vectors [U, V]; zero without any category."""
-        return _scaled(sum_categories(categories, self.table), categories, self.is_direct)
+        summed_UV = sum_categories(categories, self.table)
+        return summed_UV * ((1 if self.is_direct else summed_UV.shape[1]) / _lengths(categories)[:, None]).sqrt()
 
 
 def _start(width: int, is_direct: bool) -> float:
-    """How large the components of a table are at first."""
+    """How large the components of a table are at first.
+
+    Layers read sums that are scaled up to variance 1. What is added to embeddings is not, for so would be each step of
+    the optimizer.
+    """
     return _DIRECT_START if is_direct else width**-0.5
 
 
-def _scaled(summed_UV: Tensor, bags: Bags, is_direct: bool) -> Tensor:
-    """Sums of table rows [U, V] over the root of their number.
-
-    Layers read components that start with variance 1. What is added to embeddings is not scaled up, for so would be
-    each step of the optimizer.
-    """
-    lengths_U = (bags.offsets[1:] - bags.offsets[:-1]).clamp(min=1)
-    return summed_UV * ((1 if is_direct else summed_UV.shape[1]) / lengths_U[:, None]).sqrt()
+def _lengths(bags: Bags) -> Tensor:
+    """How many values each entity has, [U], at least 1 to divide by."""
+    return (bags.offsets[1:] - bags.offsets[:-1]).clamp(min=1)
 
 
 class FeatureEncoder(nn.Module):
