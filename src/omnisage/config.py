@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from omnisage.baselines.config import BaselinesConfig
 from omnisage.config_file import explain, read_config_file
+from omnisage.embeddings.config import EmbeddingsConfig
 from omnisage.errors import OmnisageError
 from omnisage.evaluation.config import EvaluationConfig
 from omnisage.graph.config import GraphConfig
@@ -42,6 +43,7 @@ class Config(ConfigModel):
     model: ModelConfig = ModelConfig()
     tasks: TasksConfig = TasksConfig()
     training: TrainingConfig = TrainingConfig()
+    embeddings: EmbeddingsConfig = EmbeddingsConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     baselines: BaselinesConfig = BaselinesConfig()
 
