@@ -16,7 +16,7 @@ ORDER += ["baselines", "evaluation", "serve"]
 # `tables.leaks` audits the artifact for those who evaluate; `neighbors.newcomers` extends one for those who embed
 DOORS = ("artifact", "config", "leaks", "newcomers")
 # They know the stages, never the reverse.
-COMMANDS = ("pipeline", "runner", "staleness", "terminal", "cli", "config", "study")
+COMMANDS = ("pipeline", "runner", "refresh", "staleness", "terminal", "cli", "config", "study")
 
 MAX_LINES, MAX_FUNCTION_LINES, MAX_ARGUMENTS = 400, 60, 7
 MAX_LOOP_LINES = 250  # the training loop, one function in sight

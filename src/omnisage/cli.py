@@ -131,6 +131,21 @@ def status(place: Place, *, as_json: _Json = False) -> None:
         print_states(states)
 
 
+@app.command(group=_PIPELINE)
+def refresh(place: Place) -> None:
+    """Embed what the tables hold now, with the model as it is; train nothing.
+
+    For a nightly job, after rows have been added, changed or removed. Runs `tables`, `graph`, `neighbors`, `embeddings`
+    and `index` where they are stale; only entities and users whose inputs changed are computed anew. `omnisage run`
+    trains anew, when it is time for that.
+
+    Example: `omnisage refresh omnisage.yaml`
+    """
+    from omnisage.refresh import refresh as refresh_embeddings
+
+    print_outcomes(refresh_embeddings(place.job()))
+
+
 def _add_stage(stage: Stage, position: int) -> None:
     def run_stage(place: Place, *, force: _Force = False) -> None:
         job = place.job()
