@@ -146,6 +146,30 @@ def refresh(place: Place) -> None:
     print_outcomes(refresh_embeddings(place.job()))
 
 
+@app.command(group=_PIPELINE)
+def export(
+    place: Place,
+    *,
+    out: Annotated[Path | None, Parameter(help="Folder to write. Default: export/ in the workspace.")] = None,
+    formats: Annotated[
+        tuple[Literal["torch", "onnx"], ...],
+        Parameter(name="--format", negative="", help="Kinds of files; may be given again. Default: both."),
+    ] = ("torch", "onnx"),
+) -> None:
+    """Write the trained embedders and user model as graphs for other runtimes, each checked against the model.
+
+    A JSON file beside each graph says what goes in. ONNX needs `pip install 'omnisage[export]'`.
+
+    Example: `omnisage export omnisage.yaml --format onnx`
+    """
+    from omnisage.embeddings.export import export as export_graphs
+
+    job = place.job()
+    folder = out or job.workspace / "export"
+    counts = export_graphs(job.folder("training"), folder, formats).counts
+    print(f"{folder}: {', '.join(counts['graphs'])}")
+
+
 def _add_stage(stage: Stage, position: int) -> None:
     def run_stage(place: Place, *, force: _Force = False) -> None:
         job = place.job()

@@ -40,7 +40,7 @@ class InputDropout(nn.Module):
             own_BFD = own_BFD * kept_BF[..., None]
         # The last feature is the degree. Without neighbors it is not read, so that an entity which lost them to
         # dropout is embedded as one that never had any.
-        is_isolated_B1 = ~present_BK.any(dim=1, keepdim=True)
+        is_isolated_B1 = present_BK.sum(dim=1, keepdim=True) == 0  # runtimes of exported graphs find an empty row `any`
         own_BFD = widened(own_BFD)
         own_BFD = torch.cat([own_BFD[:, :-1], own_BFD[:, -1:].masked_fill(is_isolated_B1[..., None], 0)], dim=1)
         return own_BFD, present_BK
@@ -126,7 +126,7 @@ class EntityEncoder(nn.Module):
         self, own_BFD: Tensor, tokens_UD: Tensor, neighbors_BK: Tensor, log_weights_BK: Tensor, present_BK: Tensor
     ) -> Tensor:
         """The CLS output [B, D] by the whole transformer over all S tokens; any number of layers."""
-        if len(own_BFD) == 0:  # a rank without anchors of this type; torch's attention refuses an empty batch
+        if own_BFD.shape[0] == 0:  # a rank without anchors of this type; torch's attention refuses an empty batch
             return self.cls.expand(0, -1)
         gates_BKD = self.gate_offset + log_weights_BK[..., None] * self.gate_slope
         neighbors_BKD = gates_BKD * tokens_UD[neighbors_BK]
@@ -152,8 +152,8 @@ class EntityEncoder(nn.Module):
         with torch.autocast(own_BFD.device.type, enabled=False):
             readers_HD, gates_2D, readers_GD = self._readers()
             own_positions, slot_positions = self.positions[1:].split([own_BFD.shape[1], neighbors_BK.shape[1]])
-            own_BJD = torch.cat([cls_D.expand(len(own_BFD), 1, -1), own_BFD + own_positions], dim=1)
-            shape_BSH = (len(own_BFD), len(self.positions), attention.num_heads)
+            own_BJD = torch.cat([cls_D.expand(own_BFD.shape[0], 1, -1), own_BFD + own_positions], dim=1)
+            shape_BSH = (own_BFD.shape[0], len(self.positions), attention.num_heads)
             given = AttentionInput(
                 scores_UG=_scores(neighbors, readers_GD),
                 neighbors_BK=neighbors_BK,
