@@ -12,8 +12,8 @@ from omnisage.artifact import Plan, begin, commit, manifest_sha256
 from omnisage.embeddings.artifact import write_array
 from omnisage.errors import OmnisageError
 from omnisage.index import stage as index_stage
+from omnisage.index.config import IndexConfig
 from omnisage.pipeline import Job
-from omnisage.schema import NoConfig
 from omnisage.search import find_nearest
 from omnisage.tables.artifact import Tables
 from omnisage.terminal import print_found
@@ -37,7 +37,7 @@ def job(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Job:
     write_array(partial / "users" / "user.npy", unit(tables.sequences["user"].num_users, 99))
     commit(folder / "embeddings", {})
     plan = Plan("index", {}, 0, {"embeddings": manifest_sha256(folder / "embeddings")})
-    index_stage.run(NoConfig(), plan, folder / "index", num_threads=1, embeddings=folder / "embeddings")
+    index_stage.run(IndexConfig(), plan, folder / "index", num_threads=1, embeddings=folder / "embeddings")
     return Job(prepared.config(), prepared.yaml.parent, folder, {"tables": str(prepared.tables)})
 
 

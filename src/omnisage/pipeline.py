@@ -145,7 +145,7 @@ def _index(job: Job, plan: Plan) -> Manifest:
     from omnisage.index.stage import run
 
     return run(
-        _no_config(job.config),
+        job.config.index,
         plan,
         job.folder("index"),
         num_threads=job.num_threads,
@@ -215,7 +215,7 @@ STAGES: tuple[Stage, ...] = (
         name="index",
         inputs=("embeddings",),
         summary="Build the index that finds the nearest entities of a query",
-        config=_no_config,
+        config=lambda config: config.index,
         run=_index,
     ),
     Stage(

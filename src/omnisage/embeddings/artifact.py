@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from omnisage.artifact import Manifest, read_manifest
+from omnisage.artifact import Manifest, manifest_sha256, read_manifest
 from omnisage.errors import OmnisageError
 from omnisage.npy import open_npy
 
@@ -72,7 +72,17 @@ def open_embeddings(folder: Path) -> Embeddings:
     return Embeddings(folder, manifest, entities, users, features, cold)
 
 
-def write_array(path: Path, values: NDArray[np.float32] | NDArray[np.uint32]) -> None:
+def space_of(folder: Path) -> str:
+    """What the vectors of an `embeddings` artifact may be multiplied with: those of the same space alone.
+
+    Returns:
+        The sha256 of its manifest, or of that of the version that it was aligned to, or which that was aligned to.
+    """
+    alignment = read_manifest(folder, "embeddings").counts.get("alignment")
+    return manifest_sha256(folder) if alignment is None else alignment["space"]
+
+
+def write_array(path: Path, values: NDArray[np.float32] | NDArray[np.uint32] | NDArray[np.bool_]) -> None:
     """Write a file of the artifact; a killed run leaves the whole of it or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
