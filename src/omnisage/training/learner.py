@@ -10,7 +10,7 @@ from omnisage.errors import OmnisageError
 from omnisage.launch import Launch
 from omnisage.model.model import Model
 from omnisage.optimizer import MovingAverage, build_optimizer
-from omnisage.tasks.config import TasksConfig
+from omnisage.tasks.config import MatryoshkaConfig, TasksConfig
 from omnisage.tasks.entity_entity import EntityEntity
 from omnisage.tasks.entity_feature import EntityFeature
 from omnisage.tasks.softmax import PositiveStream
@@ -30,6 +30,7 @@ class Learner:
     optimizer: torch.optim.AdamW
     average: MovingAverage
     device: torch.device
+    matryoshka: MatryoshkaConfig | None = None
 
     def parameters(self) -> list[nn.Parameter]:
         """All parameters, the model's and the tasks', in a fixed order."""
@@ -84,7 +85,7 @@ def build_learner(
     )
     stream = PositiveStream(num_entities, seed, config.tasks.log_q)
     average = MovingAverage(parameters, config.training.average_decay)
-    return Learner(model, tasks, task_modules, stream, optimizer, average, device)
+    return Learner(model, tasks, task_modules, stream, optimizer, average, device, config.tasks.matryoshka)
 
 
 def _build_tasks(

@@ -101,7 +101,8 @@ def train_step(
     }
     losses: dict[str, Tensor] = {}
     with torch.autocast(learner.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-        step = Step(batch, ranks.join_embeddings(learner.model.embedders(batch.entities), batch.own), log_q)
+        embedded = ranks.join_embeddings(learner.model.embedders(batch.entities), batch.own)
+        step = Step(batch, embedded, log_q, learner.matryoshka)
         for task in learner.tasks.values():
             losses |= task.losses(step)
     learner.optimizer.zero_grad()
