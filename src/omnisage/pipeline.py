@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omnisage.artifact import Manifest, Plan
+from omnisage.artifact import Manifest, Plan, manifest_sha256, read_manifest
 
 if TYPE_CHECKING:  # the config imports the packages of the stages: `omnisage --help` need not wait for them
     from omnisage.config import Config
@@ -150,7 +150,21 @@ def _index(job: Job, plan: Plan) -> Manifest:
         job.folder("index"),
         num_threads=job.num_threads,
         embeddings=job.folder("embeddings"),
+        previous=_previous(job),
     )
+
+
+def _previous(job: Job) -> Path | None:
+    """The embeddings that the index is aligned to."""
+    return None if job.config.index.align_to is None else job.base / job.config.index.align_to
+
+
+def _index_inputs(job: Job) -> dict[str, str]:
+    previous = _previous(job)
+    if previous is None:
+        return {}
+    read_manifest(previous, "embeddings")  # says what is wrong, if it is none
+    return {"align_to": manifest_sha256(previous)}
 
 
 def _evaluation(job: Job, plan: Plan) -> Manifest:
@@ -217,6 +231,7 @@ STAGES: tuple[Stage, ...] = (
         summary="Build the index that finds the nearest entities of a query",
         config=lambda config: config.index,
         run=_index,
+        own_inputs=_index_inputs,
     ),
     Stage(
         name="evaluation",
