@@ -13,8 +13,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 STAGES = ["tables", "graph", "neighbors", "training", "embeddings", "index", "evaluation"]
 ORDER = ["tables", "graph", "neighbors", "batches", "model", "tasks", "training", "embeddings", "index"]
 ORDER += ["baselines", "evaluation", "serve"]
-# `tables.leaks` audits the artifact for those who evaluate; `neighbors.newcomers` extends one for those who embed
-DOORS = ("artifact", "config", "leaks", "newcomers")
+# `tables.leaks` audits the artifact for those who evaluate; `neighbors.newcomers` extends one for those who embed;
+# `index.filters` is for those who search, `index.smaller` for those who measure searches
+DOORS = ("artifact", "config", "leaks", "newcomers", "filters", "smaller")
 # They know the stages, never the reverse.
 COMMANDS = ("pipeline", "runner", "staleness", "terminal", "cli", "config", "study")
 
