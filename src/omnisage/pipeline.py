@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omnisage.artifact import Manifest, Plan, manifest_sha256, read_manifest
+from omnisage.errors import OmnisageError
 
 if TYPE_CHECKING:  # the config imports the packages of the stages: `omnisage --help` need not wait for them
     from omnisage.config import Config
@@ -163,7 +164,12 @@ def _index_inputs(job: Job) -> dict[str, str]:
     previous = _previous(job)
     if previous is None:
         return {}
-    read_manifest(previous, "embeddings")  # says what is wrong, if it is none
+    try:
+        read_manifest(previous, "embeddings")
+    except OmnisageError as error:
+        raise OmnisageError(
+            f"index.align_to: {error}; or name a folder with the embeddings of an earlier training, kept by copying it"
+        ) from error
     return {"align_to": manifest_sha256(previous)}
 
 
