@@ -1,4 +1,4 @@
-"""Indexes of codes beside the exact one: what they find, filters, threads, beginnings of vectors, damage."""
+"""Indexes of codes beside the exact one: what they find, filters, threads, prefixes of vectors, damage."""
 
 import os
 import subprocess
@@ -129,7 +129,7 @@ print("same")
         assert done.stdout == "same\n"
 
 
-def test_an_index_of_beginnings_asks_with_beginnings(tmp_path: Path) -> None:
+def test_an_index_of_prefixes_asks_with_prefixes(tmp_path: Path) -> None:
     vectors, queries = clustered(200), clustered(7, seed=5)
     for kind in ("exact", "int8"):
         folder, embeddings = build(tmp_path / kind, IndexConfig(kind=kind, dim=6), film=vectors)

@@ -1,4 +1,4 @@
-"""Beginnings of embeddings in the loss, against plain torch; and where they are refused."""
+"""Prefixes of embeddings in the loss, against plain torch; and where they are refused."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ def drawn(rows: int, seed: int) -> Tensor:
 
 
 def plain(q: Tensor, c: Tensor, a: Tensor, log_q: Tensor, extra: ExtraNegatives, dim: int) -> Tensor:
-    """The loss of one beginning, query by query; query 1 has seen candidate 4."""
+    """The loss of one prefix, query by query; query 1 has seen candidate 4."""
     if dim < WIDTH:  # the whole is of length 1 as it comes
         q, c, a = (functional.normalize(of[:, :dim], dim=1) for of in (q, c, a))
     losses: list[Tensor] = []
@@ -58,11 +58,11 @@ def test_the_loss_is_the_weighted_mean_over_beginnings_and_the_whole_of_plain_to
 
 
 def test_every_task_learns_its_beginnings() -> None:
-    """The loss of a task is then that of its whole and its beginnings, each as if embeddings had no more."""
+    """The loss of a task is then that of its whole and its prefixes, each as if embeddings had no more."""
     step, tasks = make_step(), make_tasks(make_model())
-    with_beginnings = replace(step, matryoshka=MatryoshkaConfig(dims=(1,)))
+    with_prefixes = replace(step, matryoshka=MatryoshkaConfig(dims=(1,)))
     for task in tasks.values():
-        whole, both = task.losses(step), task.losses(with_beginnings)
+        whole, both = task.losses(step), task.losses(with_prefixes)
         assert whole.keys() == both.keys()
         for name in whole:
             assert both[name].isfinite()
@@ -71,8 +71,13 @@ def test_every_task_learns_its_beginnings() -> None:
 
 @pytest.mark.parametrize(
     ("dims", "message"),
-    [("[4, 2]", r"beginnings must rise"), ("[4, 8]", "model.embedding_dim is 8"), ("[]", "at least 1"), ("[0]", "1")],
+    [("[4, 2]", r"prefixes must rise"), ("[4, 8]", "model.embedding_dim is 8"), ("[]", "at least 1"), ("[0]", "1")],
 )
 def test_beginnings_that_are_none_are_refused(prepared: Prepared, dims: str, message: str) -> None:
     with pytest.raises(OmnisageError, match=message):
         prepared.config(f"tasks.matryoshka={{dims: {dims}}}")
+
+
+def test_prefixes_of_embeddings_that_keep_their_length_are_refused(prepared: Prepared) -> None:
+    with pytest.raises(OmnisageError, match=r"scaled to length 1, as the whole is not with model.unit_length: false"):
+        prepared.config("tasks.matryoshka={dims: [4]}", "model.unit_length=false")
