@@ -38,7 +38,7 @@ def plain(q: Tensor, c: Tensor, a: Tensor, log_q: Tensor, extra: ExtraNegatives,
     return torch.stack(losses).mean()
 
 
-def test_the_loss_is_the_weighted_mean_over_beginnings_and_the_whole_of_plain_torch() -> None:
+def test_the_loss_is_the_weighted_mean_over_prefixes_and_the_whole_of_plain_torch() -> None:
     queries, candidates, anchors = drawn(3, 0), drawn(5, 1), drawn(4, 2)
     log_q = torch.rand(5, dtype=torch.float64).log()
     rows_PM, present_PM = torch.tensor([[0, 1], [2, 3], [1, 0]]), torch.tensor([[1, 1], [1, 0], [0, 0]]).bool()
@@ -57,7 +57,7 @@ def test_the_loss_is_the_weighted_mean_over_beginnings_and_the_whole_of_plain_to
         torch.testing.assert_close(one, other)
 
 
-def test_every_task_learns_its_beginnings() -> None:
+def test_every_task_learns_its_prefixes() -> None:
     """The loss of a task is then that of its whole and its prefixes, each as if embeddings had no more."""
     step, tasks = make_step(), make_tasks(make_model())
     with_prefixes = replace(step, matryoshka=MatryoshkaConfig(dims=(1,)))
@@ -73,7 +73,7 @@ def test_every_task_learns_its_beginnings() -> None:
     ("dims", "message"),
     [("[4, 2]", r"prefixes must rise"), ("[4, 8]", "model.embedding_dim is 8"), ("[]", "at least 1"), ("[0]", "1")],
 )
-def test_beginnings_that_are_none_are_refused(prepared: Prepared, dims: str, message: str) -> None:
+def test_prefixes_that_are_none_are_refused(prepared: Prepared, dims: str, message: str) -> None:
     with pytest.raises(OmnisageError, match=message):
         prepared.config(f"tasks.matryoshka={{dims: {dims}}}")
 

@@ -222,7 +222,7 @@ def open_index(
 
 
 def _open_rotation(folder: Path, manifest: Manifest, queries: Path) -> Vectors | None:
-    """What turns vectors of another training into the space of the index; None where they are in it already."""
+    """What rotates vectors of another training into the space of the index; None where they are in it already."""
     space, alignment = space_of(queries), manifest.counts["alignment"]
     if space == manifest.counts["space"]:
         return None

@@ -1,7 +1,7 @@
 """Stage 6, `omnisage index`: the vectors of every entity type, ready to be searched.
 
 Reads `embeddings`; writes `<type>.npy`, of types that are searched by codes `<type>.faiss`, and how vectors of an
-earlier training are turned, `rotation.npy`. Vectors are hard links where the file system allows them, and copies
+earlier training are rotated, `rotation.npy`. Vectors are hard links where the file system allows them, and copies
 elsewhere; prefixes of vectors are written anew.
 """
 
