@@ -141,16 +141,9 @@ def main() -> None:
             rows[name] = measure(build, vectors, queries, truths)
             print(name, {key: value for key, value in rows[name].items() if key != "sweep"}, flush=True)
             if options.out:
-                given = {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()} | {
-                    "workspace": options.workspace.name
-                }
-                result = {
-                    **machine(),
-                    "command": "benchmarks/index/compare.py",
-                    "options": given,
-                    "threads": 1,
-                    "rows": rows,
-                }
+                sizes = ("entities", "dim", "noise", "queries", "seed")
+                given = {name: getattr(options, name) for name in sizes}
+                result = {"benchmark": "index", **machine(), "options": given, "threads": 1, "rows": rows}
                 options.out.write_text(json.dumps(result, indent=1))
 
 
