@@ -1,6 +1,8 @@
 """Prefixes of embeddings in the loss, against plain torch; and where they are refused."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from test_tasks import make_model, make_step, make_tasks
 from torch import Tensor
 from torch.nn import functional
 
-from learning_world import Prepared
+from learning_world import HARD, Prepared, train
 from omnisage.batches.batch import ExtraNegatives, Seen
 from omnisage.errors import OmnisageError
 from omnisage.model.embedder import Embedded
@@ -81,3 +83,16 @@ def test_prefixes_that_are_none_are_refused(prepared: Prepared, dims: str, messa
 def test_prefixes_of_embeddings_that_keep_their_length_are_refused(prepared: Prepared) -> None:
     with pytest.raises(OmnisageError, match=r"scaled to length 1, as the whole is not with model.unit_length: false"):
         prepared.config("tasks.matryoshka={dims: [4]}", "model.unit_length=false")
+
+
+def test_training_learns_prefixes_also_of_hard_negatives_and_impressions(
+    prepared_shown: Prepared, tmp_path: Path
+) -> None:
+    given = ["training.num_steps=2", HARD]
+    losses: list[dict[str, float]] = []
+    for name, more in (("whole", []), ("prefixes", ["tasks.matryoshka={dims: [2, 4]}"])):
+        train(prepared_shown, tmp_path / name, [*given, *more])
+        losses.append(json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[0]))
+    assert losses[0].keys() == losses[1].keys()
+    for task in ("entity_entity", "entity_feature", "user_next", "user_future"):
+        assert losses[0][task] != losses[1][task]
