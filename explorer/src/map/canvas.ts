@@ -1,0 +1,192 @@
+/**
+ * The points on screen, by deck.gl: positions and colors go to the graphics card as flat arrays.
+ *
+ * What is under the pointer is found by a k-d tree on the CPU and not by deck.gl's picking, which draws every point
+ * once more for each move of the pointer.
+ */
+
+import { Deck, OrthographicView, type OrthographicViewState } from "@deck.gl/core";
+import { ScatterplotLayer } from "@deck.gl/layers";
+import KDBush from "kdbush";
+import type { Points } from "./points";
+
+const REACH_PX = 12; // how far from a point the pointer may be
+const MARGIN = 0.92; // of the canvas that the points fill at first
+const MAX_RADIUS_PX = 7;
+const ZOOM_RANGE = 14; // doublings from the whole
+
+export interface MapHandlers {
+  hovered: (point: number | undefined, at: { x: number; y: number }) => void;
+  chosen: (point: number) => void;
+  drawn: (length: number) => void;
+}
+
+export class PointMap {
+  private readonly deck: Deck<OrthographicView>;
+  private points: Points = { length: 0, positions: new Float32Array(), rows: new Uint32Array() };
+  private colors = new Uint8Array();
+  private marked: number | undefined;
+  private tree: KDBush | undefined;
+  private view: OrthographicViewState = { target: [0, 0, 0], zoom: 0 };
+  private whole = { target: [0, 0, 0] as [number, number, number], zoom: 0 };
+  private visible: (point: number) => boolean = () => true;
+
+  constructor(
+    private readonly parent: HTMLDivElement,
+    private readonly handlers: MapHandlers,
+    private readonly ink: [number, number, number],
+  ) {
+    this.deck = new Deck({
+      parent,
+      views: new OrthographicView({ flipY: false, controller: { inertia: 250, keyboard: { moveSpeed: 80 } } }),
+      viewState: this.view,
+      onViewStateChange: ({ viewState }) => this.show(viewState),
+      onHover: (info) => this.hover(info),
+      onClick: ({ coordinate }) => {
+        const point = coordinate && this.nearest(coordinate[0] as number, coordinate[1] as number);
+        if (point !== undefined) this.handlers.chosen(point);
+      },
+      onAfterRender: () => this.points.length && this.handlers.drawn(this.points.length),
+      onResize: ({ width, height }) => this.points.length && this.measure(width, height),
+      getCursor: ({ isDragging }) => (isDragging ? "grabbing" : "crosshair"),
+      layers: [],
+    });
+  }
+
+  /** Other points: the view shows them whole, unless `keepView`. */
+  setPoints(points: Points, keepView: boolean): void {
+    this.points = points;
+    this.tree = undefined;
+    this.measure(this.parent.clientWidth, this.parent.clientHeight);
+    if (!keepView) this.show(this.whole);
+  }
+
+  setColors(colors: Uint8Array<ArrayBuffer>, visible: (point: number) => boolean): void {
+    this.colors = colors;
+    this.visible = visible;
+    this.draw();
+  }
+
+  /**
+   * Rings a point, and brings it into view if it is not.
+   *
+   * Args:
+   *   covered: pixels at the right and below that something else lies over.
+   */
+  mark(point: number | undefined, covered: { right: number; bottom: number }): void {
+    this.marked = point;
+    if (point !== undefined && this.points.length > point) {
+      const place = this.place(point);
+      const [x = -1, y = -1] = this.deck.isInitialized ? (this.deck.getViewports()[0]?.project(place) ?? []) : [];
+      const [width, height] = [this.parent.clientWidth - covered.right, this.parent.clientHeight - covered.bottom];
+      if (x < 0 || y < 0 || x > width || y > height) {
+        const zoom = Math.max(this.view.zoom as number, this.whole.zoom + 2);
+        const pixel = 0.5 / 2 ** zoom; // y grows upwards
+        this.show({ target: [place[0] + covered.right * pixel, place[1] - covered.bottom * pixel, 0], zoom });
+      }
+    }
+    this.draw();
+  }
+
+  zoomBy(doublings: number): void {
+    this.show({ ...this.view, zoom: (this.view.zoom as number) + doublings });
+  }
+
+  fit(): void {
+    this.show(this.whole);
+  }
+
+  /** The point nearest to the middle, for those who move the map by keys. */
+  chooseMiddle(): void {
+    const [x, y] = this.view.target as [number, number];
+    const point = this.nearest(x, y, Math.min(this.parent.clientWidth, this.parent.clientHeight) / 2);
+    if (point !== undefined) this.handlers.chosen(point);
+  }
+
+  remove(): void {
+    this.deck.finalize();
+  }
+
+  private place(point: number): [number, number] {
+    const { positions } = this.points;
+    return [positions[2 * point] as number, positions[2 * point + 1] as number];
+  }
+
+  private measure(width: number, height: number): void {
+    const [low, high] = [[Infinity, Infinity], [-Infinity, -Infinity]] as [[number, number], [number, number]];
+    const { positions, length } = this.points;
+    for (let i = 0; i < 2 * length; i++) {
+      const [axis, value] = [i & 1, positions[i] as number];
+      if (value < (low[axis] as number)) low[axis] = value;
+      if (value > (high[axis] as number)) high[axis] = value;
+    }
+    if (!length || !width || !height) return;
+    const span = [Math.max(high[0] - low[0], 1e-6), Math.max(high[1] - low[1], 1e-6)] as const;
+    const zoom = Math.log2(MARGIN * Math.min(width / span[0], height / span[1]));
+    this.whole = { target: [(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, 0], zoom };
+  }
+
+  private show(view: OrthographicViewState): void {
+    const zoom = Math.min(Math.max(view.zoom as number, this.whole.zoom - 1), this.whole.zoom + ZOOM_RANGE);
+    this.view = { ...view, zoom };
+    this.deck.setProps({ viewState: this.view });
+  }
+
+  private hover({ coordinate, x, y }: { coordinate?: number[]; x: number; y: number }): void {
+    const point = coordinate && this.nearest(coordinate[0] as number, coordinate[1] as number);
+    this.handlers.hovered(point, { x, y });
+  }
+
+  private nearest(x: number, y: number, reach_px = REACH_PX): number | undefined {
+    if (!this.points.length) return undefined;
+    this.tree ??= treeOf(this.points);
+    const reach = reach_px / 2 ** (this.view.zoom as number);
+    let [best, distance] = [undefined as number | undefined, Infinity];
+    for (const point of this.tree.within(x, y, reach)) {
+      const [px, py] = this.place(point);
+      const squared = (px - x) ** 2 + (py - y) ** 2;
+      if (squared < distance && this.visible(point)) [best, distance] = [point, squared];
+    }
+    return best;
+  }
+
+  private draw(): void {
+    const { length, positions } = this.points;
+    const radius = length > 200_000 ? 1 : length > 20_000 ? 1.6 : 3; // of a point, in pixels, where all are in view
+    const layers = [
+      new ScatterplotLayer({
+        id: "points",
+        data: {
+          length,
+          attributes: {
+            getPosition: { value: positions, size: 2 },
+            getFillColor: { value: this.colors, size: 4, normalized: true },
+          },
+        },
+        getRadius: radius / 2 ** this.whole.zoom,
+        radiusUnits: "common",
+        radiusMinPixels: radius,
+        radiusMaxPixels: MAX_RADIUS_PX,
+      }),
+      new ScatterplotLayer<number>({
+        id: "marked",
+        data: this.marked === undefined ? [] : [this.marked],
+        getPosition: (point) => this.place(point),
+        getRadius: MAX_RADIUS_PX + 3,
+        radiusUnits: "pixels",
+        filled: false,
+        stroked: true,
+        getLineColor: this.ink,
+        getLineWidth: 2.5,
+        lineWidthUnits: "pixels",
+      }),
+    ];
+    this.deck.setProps({ layers });
+  }
+}
+
+function treeOf(points: Points): KDBush {
+  const tree = new KDBush(points.length, 64, Float32Array);
+  for (let i = 0; i < points.length; i++) tree.add(points.positions[2 * i] as number, points.positions[2 * i + 1] as number);
+  return tree.finish();
+}

@@ -1,0 +1,156 @@
+/** How sound the embeddings are: of each type, by degree, and against the version before. */
+
+import { getHealth } from "../api";
+import { useInfo } from "../context";
+import { compact, count, decimal, label, percent } from "../format";
+import { useLoad } from "../load";
+import { Bar } from "../parts/bar";
+import { TypeMark } from "../parts/entity";
+import { Histogram } from "../parts/histogram";
+import { Empty, Failure, Skeleton } from "../parts/state";
+import type { Drift, HealthReport, Hubness, RecallRow, TypeHealth } from "./report";
+
+export function HealthPage() {
+  const { dim } = useInfo();
+  const { data, error, retry } = useLoad("health", async (signal) => (await getHealth(signal)) as HealthReport);
+  return (
+    <>
+      <header class="intro">
+        <h1 tabIndex={-1}>Health</h1>
+        <p>Whether the embeddings use their space, and for whom they work.</p>
+      </header>
+      {error && <Failure error={error} retry={retry} />}
+      {!data && !error && <Skeleton rows={16} label="report" />}
+      {data && (
+        <>
+          <ul class="cards wide">
+            {Object.entries(data.types).map(([type, health]) => (
+              <TypeCard key={type} type={type} health={health} dim={dim} />
+            ))}
+          </ul>
+          <RecallByDegree rows={data.recall_by_degree} />
+          <DriftSection drift={data.drift} />
+        </>
+      )}
+    </>
+  );
+}
+
+interface FigureProps {
+  name: string;
+  value: string;
+  note: string;
+}
+
+const Figure = ({ name, value, note }: FigureProps) => (
+  <div>
+    <dt title={note}>{name}</dt>
+    <dd>
+      {value} <small>{note}</small>
+    </dd>
+  </div>
+);
+
+function TypeCard({ type, health, dim }: { type: string; health: TypeHealth; dim: number }) {
+  const { norms, hubness } = health;
+  return (
+    <li class="card">
+      <h2>
+        <TypeMark type={type} /> <span class="soft">{count(health.entities)}</span>
+      </h2>
+      <dl class="figures">
+        <Figure name="effective rank" value={decimal(health.effective_rank, 1)} note={`of ${dim} dimensions`} />
+        <Figure name="alignment" value={decimal(health.alignment)} note="of linked pairs; 0 is closest" />
+        <Figure name="uniformity" value={decimal(health.uniformity)} note="lower is more spread" />
+        <Figure name="norm" value={decimal(norms.mean)} note={`± ${decimal(norms.std)}`} />
+      </dl>
+      <Histogram data={norms.histogram} name="norm" />
+      {hubness && <HubnessFigures hubness={hubness} />}
+    </li>
+  );
+}
+
+const HubnessFigures = ({ hubness }: { hubness: Hubness }) => (
+  <>
+    <h3>Hubness</h3>
+    <dl class="figures">
+      <Figure name="skewness" value={decimal(hubness.skewness, 2)} note="0 is even" />
+      <Figure name="never near" value={percent(hubness.never)} note={`in no list of ${hubness.k}`} />
+      <Figure name="largest hub" value={compact(hubness.max)} note="lists it is in" />
+    </dl>
+    <Histogram data={hubness.histogram} name="lists an entity is in" />
+  </>
+);
+
+function RecallByDegree({ rows }: { rows: RecallRow[] }) {
+  const groups = grouped(rows);
+  return (
+    <section class="card" aria-labelledby="recall">
+      <h2 id="recall">Recall by degree</h2>
+      {rows.length === 0 && <Empty>Not measured: run `omnisage evaluation`.</Empty>}
+      <div class="groups">
+        {[...groups].map(([name, members]) => (
+          <RecallGroup key={name} name={name} rows={members} />
+        ))}
+      </div>
+    </section>
+  );
+}
+
+function grouped(rows: RecallRow[]): Map<string, RecallRow[]> {
+  const groups = new Map<string, RecallRow[]>();
+  for (const row of rows) {
+    const name = `${row.task}, ${label(row.metric)}`;
+    groups.set(name, [...(groups.get(name) ?? []), row]);
+  }
+  return groups;
+}
+
+function RecallGroup({ name, rows }: { name: string; rows: RecallRow[] }) {
+  const most = Math.max(...rows.map(({ value }) => value), 1e-9);
+  return (
+    <section>
+      <h3>{name}</h3>
+      <dl class="rows">
+        {rows.map((row) => (
+          <div key={row.label}>
+            <dt>
+              {row.label} <small>{compact(row.queries)} queries</small>
+            </dt>
+            <dd>
+              <Bar share={row.value / most} text={decimal(row.value)} />
+            </dd>
+          </div>
+        ))}
+      </dl>
+    </section>
+  );
+}
+
+function DriftSection({ drift }: { drift: Record<string, Drift> | null }) {
+  return (
+    <section class="card" aria-labelledby="drift">
+      <h2 id="drift">Drift</h2>
+      {drift ? (
+        <ul class="cards wide plain">
+          {Object.entries(drift).map(([type, one]) => (
+            <li key={type}>
+              <h3>
+                <TypeMark type={type} /> <span class="soft">{count(one.common)} in both versions</span>
+              </h3>
+              <dl class="figures">
+                <Figure name="cosine" value={decimal(one.mean_cosine)} note="old to new, mean" />
+                {one.neighbor_overlap != null && (
+                  <Figure name="same nearest" value={percent(one.neighbor_overlap)} note="of the ten nearest" />
+                )}
+              </dl>
+              <Histogram data={one.histogram} name="cosine, old to new" />
+            </li>
+          ))}
+        </ul>
+      ) : (
+        <Empty>No earlier version to compare with.</Empty>
+      )}
+    </section>
+  );
+}
