@@ -50,8 +50,9 @@ BaselineName = Literal["content", "pinsage", "gat", "gat_2hops", "lightgcn", "tw
 
 _PIPELINE = Group("Whole pipeline", sort_key=0)
 _STAGE = Group("One stage, in order", sort_key=1)
-_DATA = Group("Config and data", sort_key=2)
-_OPTIONS = Group("Options", sort_key=3)
+_USE = Group("Use what came out", sort_key=2)
+_DATA = Group("Config and data", sort_key=3)
+_OPTIONS = Group("Options", sort_key=4)
 
 # torchrun kills all processes when one of them ends: those that print nothing wait for the one that does.
 _GRACE_S = 2.0
@@ -129,6 +130,57 @@ def status(place: Place, *, as_json: _Json = False) -> None:
         print_states_json(states)
     else:
         print_states(states)
+
+
+@app.command(group=_USE)
+def serve(place: Place, *, host: str | None = None, port: int | None = None, token_file: Path | None = None) -> None:
+    """Answer over HTTP: similar entities, recommendations, explanations, and a page to look at them all.
+
+    Serves the finished artifacts of the workspace, and newer ones as soon as they are complete. Settings are in the
+    section `serve` of the config; `docs/service.md` describes every endpoint.
+
+    Example: `omnisage serve omnisage.yaml`, then open http://127.0.0.1:8000/
+
+    Args:
+        host: Address to listen on, instead of the config's.
+        port: Port to listen on, instead of the config's.
+        token_file: File with the bearer token that requests must bring, instead of the config's.
+    """
+    job = place.job()
+    try:
+        from omnisage.serve.server import make_server
+    except ModuleNotFoundError as missing:
+        raise OmnisageError(f"{missing.name} is not installed; run `pip install 'omnisage[serve]'`") from None
+    token = None if token_file is None else str(token_file.absolute())
+    given = {"host": host, "port": port, "token_file": token}
+    config = job.config.serve.model_copy(update={name: value for name, value in given.items() if value is not None})
+    make_server(config, name=job.config.name, workspace=job.workspace, base=job.base, num_threads=job.num_threads).run()
+
+
+@app.command(group=_USE)
+def explain(
+    place: Place,
+    entity_type: str,
+    entity_id: str,
+    *,
+    to: Annotated[
+        tuple[str, str] | None, Parameter(help="Type and id of a second entity: why the two are near.")
+    ] = None,
+) -> None:
+    """Say what an entity's embedding is made of, or why two entities are near.
+
+    Of one entity: how much it attends to its own features and to each neighbor, with their importance and the
+    relations that link them. Of two: their score, the neighbors and values that both have, and short paths.
+
+    Example: `omnisage explain omnisage.yaml movie 1 --to movie 50`
+
+    Args:
+        entity_type: The entity's type.
+        entity_id: Its id, as it stands in its table.
+    """
+    from omnisage.explain_command import print_explanation
+
+    print_explanation(place.job().workspace, (entity_type, entity_id), to)
 
 
 def _add_stage(stage: Stage, position: int) -> None:

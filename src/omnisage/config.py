@@ -17,6 +17,7 @@ from omnisage.graph.config import GraphConfig
 from omnisage.model.config import ModelConfig
 from omnisage.neighbors.config import NeighborsConfig, NeighborsStageConfig, RankedConfig, Subset
 from omnisage.schema import ConfigModel, Problem, unknown_name, validation_error
+from omnisage.serve.config import ServeConfig
 from omnisage.tables.config import Entity, Name, PairLog, Reference, Relation, Sequence, Split, TablesConfig
 from omnisage.tasks.config import TasksConfig
 from omnisage.training.config import LearningConfig, TrainingConfig
@@ -44,6 +45,7 @@ class Config(ConfigModel):
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     baselines: BaselinesConfig = BaselinesConfig()
+    serve: ServeConfig = ServeConfig()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

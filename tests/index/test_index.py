@@ -56,12 +56,14 @@ def test_search_gives_what_sorting_all_scores_gives(data: st.DataObject) -> None
     exclude = [
         np.array(sorted(data.draw(st.sets(st.integers(0, num_entities - 1)))), np.uint32) for _ in range(num_queries)
     ]
+    is_allowed = data.draw(st.none() | st.lists(st.booleans(), min_size=num_entities, max_size=num_entities))
+    mask = None if is_allowed is None else np.array(is_allowed, np.bool_)
     index = Index(None, {"film": candidates.reshape(-1, 2)})  # type: ignore[arg-type]
-    scores, ids = index.search("film", asked.reshape(-1, 2), k, exclude=exclude)
+    scores, ids = index.search("film", asked.reshape(-1, 2), k, exclude=exclude, allow=mask)
     assert scores.shape == ids.shape == (num_queries, k)
     for row in range(num_queries):
         all_scores = candidates.reshape(-1, 2) @ asked.reshape(-1, 2)[row]
-        allowed = [i for i in range(num_entities) if i not in exclude[row]]
+        allowed = [i for i in range(num_entities) if i not in exclude[row] and (mask is None or mask[i])]
         expected = sorted(allowed, key=lambda i: (-all_scores[i], i))[:k]
         assert ids[row].tolist() == expected + [NO_ENTITY] * (k - len(expected))
         np.testing.assert_array_equal(scores[row][: len(expected)], all_scores[expected])
@@ -71,7 +73,7 @@ def test_search_gives_what_sorting_all_scores_gives(data: st.DataObject) -> None
 def test_search_in_many_blocks_and_threads_is_the_search_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
     index = Index(None, {"film": vectors(50)})  # type: ignore[arg-type]
     whole = index.search("film", vectors(23, seed=1), 7)
-    monkeypatch.setattr("omnisage.index.artifact._BLOCK_BYTES", 1000)  # 5 queries at a time
+    monkeypatch.setattr("omnisage.index.exact._BLOCK_BYTES", 1000)  # 5 queries at a time
     threaded = Index(None, {"film": vectors(50)}, num_threads=2)  # type: ignore[arg-type]
     blocks = threaded.search("film", vectors(23, seed=1), 7)
     np.testing.assert_array_equal(blocks[1], whole[1])
@@ -116,3 +118,6 @@ def test_questions_that_cannot_be_answered_are_refused() -> None:
         index.search("film", vectors(1), 0)
     with pytest.raises(OmnisageError, match="2 lists for 1 queries"):
         index.search("film", vectors(1), 3, exclude=[np.zeros(0, np.uint32)] * 2)
+    for mask in (np.ones(8, np.bool_), np.ones(9, np.uint8)):
+        with pytest.raises(OmnisageError, match=r"give bool of shape \(9,\), one per entity of type 'film'"):
+            index.search("film", vectors(1), 3, allow=mask)

@@ -38,6 +38,19 @@ class Links:
         begin, end = self.ranges[target]
         return np.sort(partners[(partners >= begin) & (partners < end)] - begin).astype(np.uint32)
 
+    def best_connected(self, entity_type: str, entity: int) -> list[tuple[str, int]]:
+        """Type and id of an entity's partners, those with most partners of their own first."""
+        indptr, row = self.matrix.indptr, self.ranges[entity_type][0] + entity
+        partners = self.matrix.indices[indptr[row] : indptr[row + 1]]
+        degrees = indptr[partners + 1] - indptr[partners]
+        return [self._entity(int(partner)) for partner in partners[np.lexsort((partners, -degrees))]]
+
+    def _entity(self, row: int) -> tuple[str, int]:
+        for entity_type, (begin, end) in self.ranges.items():
+            if begin <= row < end:
+                return entity_type, row - begin
+        raise IndexError(row)
+
 
 def training_links(tables: Tables) -> Links:
     """Put all training relations into one matrix."""

@@ -112,16 +112,19 @@ def _build_anchors(eps: float, asked: _Asked, unique: dict[str, Ids], firsts: di
     present_BK = slots_BK != EMPTY
     for block in asked.blocks:
         rows_BK[:, block.begin : block.end] = _rows_of_block(block, slots_BK, unique, firsts)
-    # In [0, 1]: the log of the visits that a budget of 1 / eps steps would pay this neighbor.
-    log_weights_BK = np.log1p(weights_BK / eps) / np.log1p(1 / eps)
     return Anchors(
         rows_B=torch.from_numpy(np.searchsorted(unique[asked.type], asked.ids_B)),
         neighbors_BK=torch.from_numpy(np.where(present_BK, rows_BK, 0)),
-        log_weights_BK=torch.from_numpy(log_weights_BK.astype(np.float32)),
+        log_weights_BK=torch.from_numpy(log_weights(weights_BK, eps)),
         present_BK=torch.from_numpy(present_BK),
         weights_BK=torch.from_numpy(weights_BK),
         ids_B=torch.from_numpy(asked.ids_B.astype(np.int64)),
     )
+
+
+def log_weights(weights_BK: NDArray[np.float32], eps: float) -> NDArray[np.float32]:
+    """In [0, 1]: the log of the visits that a budget of 1 / eps steps would pay each neighbor."""
+    return (np.log1p(weights_BK / eps) / np.log1p(1 / eps)).astype(np.float32)
 
 
 def _rows_of_block(block: Block, slots_BK: Ids, unique: dict[str, Ids], firsts: dict[str, int]) -> NDArray[np.int64]:

@@ -22,7 +22,7 @@ from omnisage.npy import open_npy
 from omnisage.schema import unknown_name
 
 # What later stages take from here, besides opening the graph.
-__all__ = ["NO_NEIGHBOR", "Graph", "Neighborhoods", "Relation", "Walk", "open_graph"]
+__all__ = ["NO_NEIGHBOR", "Graph", "Ids", "Neighborhoods", "Relation", "Walk", "open_graph"]
 
 
 @dataclass(frozen=True)

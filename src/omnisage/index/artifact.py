@@ -8,21 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from omnisage import _native
 from omnisage.artifact import Manifest, manifest_sha256, read_manifest
 from omnisage.errors import OmnisageError
+from omnisage.index.exact import NO_ENTITY as NO_ENTITY
+from omnisage.index.exact import Ids, Mask, Vectors, search_exact
 from omnisage.npy import open_npy
 from omnisage.schema import unknown_name
-
-NO_ENTITY = np.uint32(0xFFFFFFFF)
-"""The id in a result that has fewer than k candidates."""
-
-_BLOCK_BYTES = 64 << 20  # scores held at a time; larger blocks were no faster
-
-Vectors = NDArray[np.float32]
-Ids = NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
@@ -34,7 +26,13 @@ class Index:
     num_threads: int = 1
 
     def search(
-        self, entity_type: str, queries: Vectors, k: int, *, exclude: Sequence[Ids] | None = None
+        self,
+        entity_type: str,
+        queries: Vectors,
+        k: int,
+        *,
+        exclude: Sequence[Ids] | None = None,
+        allow: Mask | None = None,
     ) -> tuple[Vectors, Ids]:
         """The k entities of a type with the largest inner product, best first, ties by id.
 
@@ -43,28 +41,24 @@ class Index:
             queries: [Q, D] float32.
             k: how many, >= 1; may exceed the number of entities.
             exclude: per query, ids that may not come out.
+            allow: [N] which entities may come out, for all queries alike (`filters.row_mask` makes one).
 
         Returns:
             Scores [Q, k] float32 and ids [Q, k] uint32. Where fewer than k entities are allowed, the last
             scores are -inf and the ids `NO_ENTITY`.
 
         Raises:
-            OmnisageError: unknown type, wrong width, or not one list of exclusions per query.
+            OmnisageError: unknown type, wrong width, not one list of exclusions per query, or a mask of another length.
         """
         vectors = self._checked(entity_type, queries, k)
         if exclude is not None and len(exclude) != len(queries):
             raise OmnisageError(f"exclude has {len(exclude)} lists for {len(queries)} queries; give one per query")
-        scores = np.empty((len(queries), k), np.float32)
-        ids = np.empty((len(queries), k), np.uint32)
-        num_rows = max(1, _BLOCK_BYTES // (4 * max(1, len(vectors))))
-        for begin in range(0, len(queries), num_rows):
-            block = queries[begin : begin + num_rows] @ vectors.T
-            if exclude is not None:
-                for row, excluded in zip(block, exclude[begin : begin + num_rows], strict=True):
-                    row[excluded] = -np.inf
-            end = begin + len(block)
-            scores[begin:end], ids[begin:end] = _native.topk(block, k, num_threads=self.num_threads)
-        return scores, ids
+        if allow is not None and (allow.dtype != np.bool_ or allow.shape != (len(vectors),)):
+            raise OmnisageError(
+                f"allow is {allow.dtype} of shape {allow.shape}; give bool of shape ({len(vectors)},), one per entity "
+                f"of type '{entity_type}'"
+            )
+        return search_exact(vectors, queries, k, exclude=exclude, allow=allow, num_threads=self.num_threads)
 
     def _checked(self, entity_type: str, queries: Vectors, k: int) -> Vectors:
         if entity_type not in self.vectors:

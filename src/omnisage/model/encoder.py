@@ -144,31 +144,10 @@ class EntityEncoder(nn.Module):
         layer = self.layers.layers[0]
         assert isinstance(layer, nn.TransformerEncoderLayer)
         attention = layer.self_attn
-        cls_D = self.cls + self.positions[0]
         value_weight_HdD, value_bias_H1d = _value_projection(attention)
         # Sums over many slots, and gradients of tokens that stand in many: in float32 whatever the products are in.
         with torch.autocast(own_BFD.device.type, enabled=False):
-            # The key bias adds the same to every score of a head, so it cancels in the softmax.
-            readers_HD = _score_vectors(attention, cls_D)
-            gates_2D = torch.stack([self.gate_offset, self.gate_slope])
-            readers_GD = (gates_2D[:, None] * readers_HD).flatten(0, 1)
-            own_positions, slot_positions = self.positions[1:].split([own_BFD.shape[1], neighbors_BK.shape[1]])
-            own_BJD = torch.cat([cls_D.expand(len(own_BFD), 1, -1), own_BFD + own_positions], dim=1)
-            shape_BSH = (len(own_BFD), len(self.positions), attention.num_heads)
-            given = AttentionInput(
-                scores_UG=neighbors @ readers_GD.T if isinstance(neighbors, Tensor) else score(neighbors, readers_GD),
-                neighbors_BK=neighbors_BK,
-                log_weights_BK=log_weights_BK,
-                present_BK=present_BK,
-                own_BJD=own_BJD,
-                own_scores_BJH=own_BJD @ readers_HD.T,
-                positions_KD=slot_positions,
-                position_scores_KH=slot_positions @ readers_HD.T,
-                gates_2D=gates_2D,
-                factors_BSH=functional.dropout(own_BFD.new_ones(shape_BSH), self.dropout)
-                if self.training and self.dropout
-                else None,
-            )
+            given = self.attention_input(own_BFD, neighbors, neighbors_BK, log_weights_BK, present_BK)
             if isinstance(neighbors, Tensor):
                 reads_HBD, totals_HB = attend(neighbors, given)
                 values_HBd = reads_HBD @ value_weight_HdD.transpose(1, 2)
@@ -177,7 +156,42 @@ class EntityEncoder(nn.Module):
         attended_BD = attention.out_proj(
             (values_HBd + totals_HB[..., None] * value_bias_H1d).transpose(0, 1).flatten(1)
         )
-        return _finish_layer(layer, cls_D.expand_as(attended_BD), attended_BD)
+        return _finish_layer(layer, (self.cls + self.positions[0]).expand_as(attended_BD), attended_BD)
+
+    def attention_input(
+        self,
+        own_BFD: Tensor,
+        neighbors: Tensor | list[Unprojected],
+        neighbors_BK: Tensor,
+        log_weights_BK: Tensor,
+        present_BK: Tensor,
+    ) -> AttentionInput:
+        """What the collapsed layer's attention reads, from its one query to the scores of every token."""
+        layer = self.layers.layers[0]
+        assert isinstance(layer, nn.TransformerEncoderLayer)
+        attention = layer.self_attn
+        cls_D = self.cls + self.positions[0]
+        # The key bias adds the same to every score of a head, so it cancels in the softmax.
+        readers_HD = _score_vectors(attention, cls_D)
+        gates_2D = torch.stack([self.gate_offset, self.gate_slope])
+        readers_GD = (gates_2D[:, None] * readers_HD).flatten(0, 1)
+        own_positions, slot_positions = self.positions[1:].split([own_BFD.shape[1], neighbors_BK.shape[1]])
+        own_BJD = torch.cat([cls_D.expand(len(own_BFD), 1, -1), own_BFD + own_positions], dim=1)
+        shape_BSH = (len(own_BFD), len(self.positions), attention.num_heads)
+        return AttentionInput(
+            scores_UG=neighbors @ readers_GD.T if isinstance(neighbors, Tensor) else score(neighbors, readers_GD),
+            neighbors_BK=neighbors_BK,
+            log_weights_BK=log_weights_BK,
+            present_BK=present_BK,
+            own_BJD=own_BJD,
+            own_scores_BJH=own_BJD @ readers_HD.T,
+            positions_KD=slot_positions,
+            position_scores_KH=slot_positions @ readers_HD.T,
+            gates_2D=gates_2D,
+            factors_BSH=functional.dropout(own_BFD.new_ones(shape_BSH), self.dropout)
+            if self.training and self.dropout
+            else None,
+        )
 
 
 def _score_vectors(attention: nn.MultiheadAttention, cls_D: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """The neighborhoods of some entities: one walk per subset, and no neighbor twice (OmniSage §3.1.1)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,9 +52,6 @@ def make_subset_walks(
 def compute_neighbors(entity_type: str, source_ids: NDArray[np.uint32], subset_walks: list[SubsetWalk]) -> Arrays:
     """Fill the slots of some entities.
 
-    A neighbor that an earlier block has is left out of a later one, and the next best moves up: each walk is asked
-    for as many more as earlier blocks of that type have slots.
-
     Args:
         source_ids: [n] ids of `entity_type`.
         subset_walks: in the order of their slots.
@@ -61,21 +59,38 @@ def compute_neighbors(entity_type: str, source_ids: NDArray[np.uint32], subset_w
     Returns:
         `ids` and `weights` by slot, and `mass`, the share of the probability that each subset's slots hold.
     """
+    return fill_slots(
+        len(source_ids), subset_walks, lambda walk, take: walk.neighborhoods(entity_type, source_ids, take)
+    )
+
+
+def fill_slots(
+    num_sources: int, subset_walks: list[SubsetWalk], walk_from: Callable[[Walk, dict[str, int]], Neighborhoods | None]
+) -> Arrays:
+    """Fill the slots of some sources, as `compute_neighbors`.
+
+    A neighbor that an earlier block has is left out of a later one, and the next best moves up: each walk is asked
+    for as many more as earlier blocks of that type have slots.
+
+    Args:
+        walk_from: the nearest entities of each source by a walk, so many of each type; None where it leads nowhere.
+    """
     width = max((block.end for subset in subset_walks for block in subset.blocks), default=0)
-    ids = np.full((len(source_ids), width), NO_NEIGHBOR, dtype=np.uint32)
-    weights = np.zeros((len(source_ids), width), dtype=np.float32)
-    mass = np.zeros((len(source_ids), len(subset_walks)), dtype=np.float32)
+    ids = np.full((num_sources, width), NO_NEIGHBOR, dtype=np.uint32)
+    weights = np.zeros((num_sources, width), dtype=np.float32)
+    mass = np.zeros((num_sources, len(subset_walks)), dtype=np.float32)
     earlier: list[Block] = []
     for number, subset in enumerate(subset_walks):
         asked = {block.type: _num_slots([block, *earlier], block.type) for block in subset.blocks}
-        near = subset.walk.neighborhoods(entity_type, source_ids, asked)
-        held = np.zeros(len(source_ids), dtype=np.float64)
-        for block in subset.blocks:
-            slots = slice(block.begin, block.end)
-            taken = [ids[:, other.begin : other.end] for other in earlier if other.type == block.type]
-            ids[:, slots], weights[:, slots] = _best_not_taken(near, block, taken)
-            held += weights[:, slots].sum(axis=1, dtype=np.float64)
-        mass[:, number] = _share(held, near)
+        near = walk_from(subset.walk, asked)
+        if near is not None:
+            held = np.zeros(num_sources, dtype=np.float64)
+            for block in subset.blocks:
+                slots = slice(block.begin, block.end)
+                taken = [ids[:, other.begin : other.end] for other in earlier if other.type == block.type]
+                ids[:, slots], weights[:, slots] = _best_not_taken(near, block, taken)
+                held += weights[:, slots].sum(axis=1, dtype=np.float64)
+            mass[:, number] = _share(held, near)
         earlier.extend(subset.blocks)
     return {"ids": ids, "weights": weights, "mass": mass}
 

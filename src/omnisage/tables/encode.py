@@ -111,8 +111,9 @@ def write_encoded(connection: Backend, encoded: EncodedFeature, folder: Path) ->
     values_ND = np.lib.format.open_memmap(folder / "values.npy", mode="w+", dtype=np.float32, shape=shape)
     encoded.encodings.fill(entities, _to_keys(table["key"]), values_ND)
     is_warm = encoded.feature.entity.is_warm(connection)
-    std = _standardise(values_ND, entities, is_warm[entities])
+    mean_D, std = _standardise(values_ND, entities, is_warm[entities])
     values_ND.flush()
+    write_array(folder / "mean.npy", mean_D)
     present = np.zeros(len(values_ND), np.bool_)
     present[entities] = True
     write_array(folder / "present.npy", present)
@@ -230,10 +231,15 @@ class _Pending:
         self._keys, self._vectors, self._added_at = [], [], time.monotonic()
 
 
-def _standardise(values_ND: Vector, entities: NDArray[np.uint32], is_warm: NDArray[np.bool_]) -> float:
+def _standardise(
+    values_ND: Vector, entities: NDArray[np.uint32], is_warm: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], float]:
     """Subtract from the rows `entities` the mean of the warm ones, and divide by the one deviation of their components.
 
     One for all, because how far apart two vectors are along a component is what the encoder has learned.
+
+    Returns:
+        The mean [D], and the deviation.
     """
     warm, counted = _blocks(entities[is_warm]), max(int(is_warm.sum()), 1)
     mean_D = sum((values_ND[block].sum(axis=0, dtype=np.float64) for block in warm), np.zeros(values_ND.shape[1]))
@@ -242,7 +248,7 @@ def _standardise(values_ND: Vector, entities: NDArray[np.uint32], is_warm: NDArr
     std = (squares / (counted * values_ND.shape[1])) ** 0.5 or 1.0
     for block in _blocks(entities):
         values_ND[block] = (values_ND[block] - mean_D) / std
-    return std
+    return mean_D, std
 
 
 def _blocks(entities: NDArray[np.uint32]) -> list[NDArray[np.uint32]]:

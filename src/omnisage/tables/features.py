@@ -78,10 +78,7 @@ def write_feature(connection: Backend, feature: FeatureColumn, folder: Path, num
 def _checked(connection: Backend, entity: EntityTable, option: str, feature: Feature) -> Column:
     match feature:
         case TextFeature():
-            text = _text(entity, option, feature.columns)
-            if feature.encoder is None:
-                return _nfc_normalize(text.lower())
-            return _nfc_normalize(text.strip()).nullif(ibis.literal(""))
+            return join_texts(_texts(entity, option, feature.columns), feature)
         case ImageFeature():
             return image_column(entity.source, f"{option}.column", feature.column)
         case NumberFeature():
@@ -92,17 +89,24 @@ def _checked(connection: Backend, entity: EntityTable, option: str, feature: Fea
             return _vector(connection, entity, option, feature.column)
 
 
-def _text(entity: EntityTable, option: str, columns: list[str]) -> Column:
-    """The columns joined by spaces; null is empty."""
+def _texts(entity: EntityTable, option: str, columns: list[str]) -> list[Column]:
     texts: list[Column] = []
     for name in columns:
         column = entity.source.column(f"{option}.columns", name)
         if not (column.type().is_string() or column.type().is_integer()):
             found = f"has type {column.type()} in column '{name}'"
             raise entity.source.wrong(f"{option}.columns", found, "text is made of string or integer columns")
-        texts.append(column.cast("string").fill_null(""))
+        texts.append(column.cast("string"))
+    return texts
+
+
+def join_texts(columns: list[Column], feature: TextFeature) -> Column:
+    """The columns of a text joined by spaces, null being empty, as they are hashed; or, with an encoder, encoded."""
     space: Column = ibis.literal(" ")
-    return space.join(texts)
+    text = space.join([column.fill_null("") for column in columns])
+    if feature.encoder is None:
+        return _nfc_normalize(text.lower())
+    return _nfc_normalize(text.strip()).nullif(ibis.literal(""))
 
 
 def image_column(source: Source, option: str, column: str) -> Column:
@@ -166,11 +170,16 @@ def _write_text(connection: Backend, feature: FeatureColumn, folder: Path, num_t
         num_tokens = 0
         indptr.append(np.zeros(1, np.uint64))
         for batch in stream(connection, rows.select("text")):
-            ends, hashes = _native.ngram_hashes(*_utf8(batch.column("text")), num_threads=num_threads)
+            ends, hashes = hash_texts(batch.column("text"), num_threads)
             indptr.append(ends[1:] + np.uint64(num_tokens))
             tokens.append(hashes)
             num_tokens += len(hashes)
     return {}
+
+
+def hash_texts(texts: pa.Array, num_threads: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Where the n-grams of each text begin and end, [n + 1], and their hashes, one text after the other."""
+    return _native.ngram_hashes(*_utf8(texts), num_threads=num_threads)
 
 
 def _utf8(texts: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -193,9 +202,14 @@ def _write_number(connection: Backend, feature: FeatureColumn, folder: Path) -> 
     known = numbers[present & feature.entity.is_warm(connection)]
     mean = float(known.mean()) if len(known) else 0.0
     std = float(known.std()) if len(known) and known.min() < known.max() else 1.0
-    write_array(folder / "values.npy", np.where(present, (numbers - mean) / std, 0.0).astype(np.float32))
+    write_array(folder / "values.npy", standardise(numbers, mean, std))
     write_array(folder / "present.npy", present)
     return {"mean": mean, "std": std}
+
+
+def standardise(numbers: NDArray[np.float64], mean: float, std: float) -> NDArray[np.float32]:
+    """Numbers as the model takes them: 0 where they are NaN, which stands for missing."""
+    return np.where(np.isnan(numbers), 0.0, (numbers - mean) / std).astype(np.float32)
 
 
 def _write_category(connection: Backend, feature: FeatureColumn, folder: Path) -> dict[str, Any]:

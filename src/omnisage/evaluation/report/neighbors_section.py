@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from omnisage.baselines.links import Links
 from omnisage.baselines.popularity import overall_counts
 from omnisage.evaluation.report.html import Section, details, escape, grid, paragraph
-from omnisage.evaluation.report.names import Names
 from omnisage.evaluation.report.run_results import RunResults
+from omnisage.names import Names
 
 _NUM_SAME_TYPE = 6
 _NUM_OTHER_TYPE = 3

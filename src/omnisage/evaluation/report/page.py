@@ -8,7 +8,6 @@ from omnisage.evaluation.report.data_section import data_section
 from omnisage.evaluation.report.degree_section import degree_section
 from omnisage.evaluation.report.downstream_section import downstream_section
 from omnisage.evaluation.report.html import Section, html_page
-from omnisage.evaluation.report.names import Names
 from omnisage.evaluation.report.neighbors_section import neighbors_section
 from omnisage.evaluation.report.projection_section import projection_section
 from omnisage.evaluation.report.results_section import results_section
@@ -16,6 +15,7 @@ from omnisage.evaluation.report.run_results import RunResults
 from omnisage.evaluation.report.slices_section import slices_section
 from omnisage.evaluation.report.training_section import training_section
 from omnisage.evaluation.report.users_section import users_section
+from omnisage.names import Names
 from omnisage.progress import track
 
 
@@ -27,7 +27,7 @@ def write_report(results: RunResults, path: Path) -> None:
         path: the file to write.
     """
     links = training_links(results.tables)
-    names = Names(results.tables, links)
+    names = Names(results.tables, links.best_connected)
     makers = (
         lambda: results_section(results.evaluation),
         lambda: slices_section(results.evaluation),

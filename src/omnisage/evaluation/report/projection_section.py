@@ -1,24 +1,16 @@
 """The embeddings in two dimensions, by PaCMAP (Wang et al., JMLR 2021): what lies together is alike."""
 
-import logging
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
-from pacmap import PaCMAP
 
 from omnisage.evaluation.categories import Categories, first_category_feature
 from omnisage.evaluation.report.html import PALETTE, Section, escape, figure, paragraph
-from omnisage.evaluation.report.names import Names
 from omnisage.evaluation.report.run_results import RunResults
-from omnisage.randomness import derive_seed, generator
-
-_MIN_PROJECTED = 20  # below, the method has fewer points than neighbors
-
-Points = NDArray[np.float32]  # [n, 2]
+from omnisage.names import Names
+from omnisage.projection import MIN_PROJECTED, Points, project
+from omnisage.randomness import generator
 
 
 def projection_section(results: RunResults, names: Names) -> Section:
@@ -50,38 +42,12 @@ def balanced_sizes(available: list[int], total: int) -> list[int]:
     return sizes
 
 
-def project(vectors: NDArray[np.float32], seed: int) -> Points:
-    """Two coordinates per vector, the same for the same seed.
-
-    Args:
-        vectors: [n, D] float32, n >= 20.
-        seed: the run's seed.
-    """
-    with _single_thread():
-        reducer = PaCMAP(n_components=2, random_state=derive_seed(seed, "projection") % 2**31)
-        return np.asarray(reducer.fit_transform(np.ascontiguousarray(vectors), init="pca"), np.float32)
-
-
-@contextmanager
-def _single_thread() -> Generator[None]:
-    """One thread adds in one order; and PaCMAP would warn on stderr that a seed is set, or of few points."""
-    logger, num_threads = logging.getLogger("pacmap"), numba.get_num_threads()
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    numba.set_num_threads(1)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        numba.set_num_threads(num_threads)
-
-
 def _by_type(results: RunResults, names: Names) -> str:
     types = results.types
     sizes = balanced_sizes([len(results.embeddings.entities[t]) for t in types], results.config.max_projected)
     drawn = {t: _draw(results, t, size) for t, size in zip(types, sizes, strict=True)}
-    if sum(sizes) < _MIN_PROJECTED:
-        return paragraph(f"A picture needs at least {_MIN_PROJECTED} entities; there are {sum(sizes)}.")
+    if sum(sizes) < MIN_PROJECTED:
+        return paragraph(f"A picture needs at least {MIN_PROJECTED} entities; there are {sum(sizes)}.")
     points = project(np.concatenate([results.embeddings.entities[t][drawn[t]] for t in types]), results.seed)
     traces: list[dict[str, Any]] = []
     begin = 0
@@ -97,8 +63,8 @@ def _by_type(results: RunResults, names: Names) -> str:
 def _by_category(results: RunResults, names: Names, entity_type: str, categories: Categories) -> str:
     num_entities = len(results.embeddings.entities[entity_type])
     drawn = _draw(results, entity_type, min(num_entities, results.config.max_projected))
-    if len(drawn) < _MIN_PROJECTED:
-        return paragraph(f"A picture needs at least {_MIN_PROJECTED} entities; there are {len(drawn)}.")
+    if len(drawn) < MIN_PROJECTED:
+        return paragraph(f"A picture needs at least {MIN_PROJECTED} entities; there are {len(drawn)}.")
     points = project(results.embeddings.entities[entity_type][drawn], results.seed)
     groups = categories.groups_of(drawn, num_groups=len(PALETTE))
     traces: list[dict[str, Any]] = []

@@ -4,10 +4,10 @@ import numpy as np
 
 from omnisage.baselines.lists import Ids
 from omnisage.evaluation.report.html import Section, escape, grid, paragraph
-from omnisage.evaluation.report.names import Names
 from omnisage.evaluation.report.run_results import RunResults
 from omnisage.evaluation.user_queries import UserQueries, user_queries
 from omnisage.index.artifact import NO_ENTITY
+from omnisage.names import Names
 from omnisage.randomness import generator
 
 _NUM_USERS = 9

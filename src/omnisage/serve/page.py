@@ -1,0 +1,35 @@
+"""The page that explores the embeddings: built files that lie in the package."""
+
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+_STATIC = Path(__file__).parent / "static"
+_HEADERS = {
+    # The page loads nothing from elsewhere, and nobody may frame it.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class _Page(StaticFiles):
+    """Files of one folder and none outside it; `/` is `index.html`."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers.update(_HEADERS)
+        # Built files have their hash in their name; the page that names them does not.
+        is_built = path.startswith("assets/") and response.status_code == 200
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if is_built else "no-cache"
+        return response
+
+
+def mount_page(app: FastAPI, folder: Path = _STATIC) -> None:
+    """Serve the page at `/`, if it was built; after all other routes, which would be hidden otherwise."""
+    if (folder / "index.html").is_file():
+        app.mount("/", _Page(directory=folder, html=True), name="page")

@@ -1,0 +1,49 @@
+"""Entities by what their names or ids contain: words that begin as the words asked for, in any order.
+
+A scan of all names of a type, by Arrow: about 10 ms for a million.
+"""
+
+import unicodedata
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+
+def searchable(names: pa.Array, ids: pa.Array) -> pa.Array:
+    """Names and ids as they are searched: lower case, without accents, a blank before every word."""
+    ids = ids.cast(pa.string())
+    # Beside a name that is the id, the id would count twice.
+    texts = pc.if_else(pc.equal(names, ids), names, pc.binary_join_element_wise(names, ids, " "))
+    texts = pc.utf8_lower(pc.replace_substring_regex(pc.utf8_normalize(texts, "NFKD"), r"\p{Mn}", ""))
+    return pc.binary_join_element_wise("", pc.replace_substring_regex(texts, r"[^\p{L}\p{N}]+", " "), " ")
+
+
+def query_words(query: str) -> list[str]:
+    """What people type, as words that can be searched; as `searchable`, but at once for one text."""
+    letters = [letter for letter in unicodedata.normalize("NFKD", query) if unicodedata.category(letter) != "Mn"]
+    return "".join(letter if unicodedata.category(letter)[0] in "LN" else " " for letter in letters).lower().split()
+
+
+def search_names(
+    texts: pa.Array, words: list[str], popularity: NDArray[np.int64], limit: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The entities whose texts have a word beginning with each word of the query.
+
+    Args:
+        texts: [N], of `searchable`.
+        words: of `query_words`; none: every entity is found.
+        popularity: [N].
+        limit: how many, at most.
+
+    Returns:
+        Ids [n <= limit] and which of them begin with the whole query: these first, then the most popular.
+    """
+    found = np.ones(len(texts), np.bool_)
+    for word in words:
+        found &= pc.match_substring(texts, f" {word}").to_numpy(zero_copy_only=False)
+    rows = np.flatnonzero(found)
+    begins = pc.starts_with(texts.take(pa.array(rows)), f" {' '.join(words)}").to_numpy(zero_copy_only=False)
+    order = np.lexsort((rows, -popularity[rows], ~begins))[:limit]
+    return rows[order], begins[order]

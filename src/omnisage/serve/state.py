@@ -1,0 +1,84 @@
+"""Everything that requests are answered from, opened from one workspace and never changed afterwards.
+
+A reload opens a second one beside it; requests that began with the first finish with it.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from omnisage.artifact import manifest_sha256, read_manifest
+from omnisage.embeddings.artifact import Embeddings
+from omnisage.errors import OmnisageError
+from omnisage.explain import Explainer, open_explainer
+from omnisage.index.artifact import Index, open_index
+from omnisage.serve.catalog import Catalog, open_catalog
+from omnisage.serve.search import searchable
+from omnisage.serve.users import Users
+
+_INPUTS = ("tables", "graph", "neighbors", "training")
+
+
+@dataclass(frozen=True)
+class Served:
+    """One version of the embeddings, with all that belongs to it."""
+
+    name: str  # of the config
+    workspace: Path
+    sha256: str  # of the manifest of the embeddings
+    loaded_at: datetime
+    catalog: Catalog
+    embeddings: Embeddings
+    index: Index
+    texts: dict[str, pa.Array]  # by type, what is searched for names
+    users: Users
+    explainer: Explainer
+
+    @property
+    def dim(self) -> int:
+        """Width of the embeddings."""
+        return next(iter(self.embeddings.entities.values())).shape[1]
+
+
+def open_served(name: str, workspace: Path, *, num_threads: int = 1) -> Served:
+    """Open the artifacts of a workspace that belong together.
+
+    Raises:
+        OmnisageError: a stage has not run, or they are of different runs: one of them is being made anew.
+    """
+    sha256 = _check_lineage(workspace)
+    index = open_index(workspace / "index", embeddings=workspace / "embeddings", num_threads=num_threads)
+    explainer = open_explainer(workspace)
+    embeddings = explainer.embeddings
+    catalog = open_catalog(explainer.tables, explainer.graph)
+    texts = {t: searchable(catalog.names.own(t), catalog.ids[t].external) for t in embeddings.entities}
+    users = Users(catalog.tables, embeddings, explainer.trained)
+    served = Served(name, workspace, sha256, datetime.now(UTC), catalog, embeddings, index, texts, users, explainer)
+    if _check_lineage(workspace) != sha256:  # replaced while it was being opened
+        raise OmnisageError(f"{workspace} was changed while it was opened; it is opened again when it is complete")
+    return served
+
+
+def version_of(workspace: Path) -> str | None:
+    """A name for what a workspace holds now; None while something is missing. Reads two small files."""
+    try:
+        parts = [manifest_sha256(workspace / stage) for stage in ("embeddings", "index")]
+    except OSError:
+        return None
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def _check_lineage(workspace: Path) -> str:
+    """Refuse embeddings of other tables, graph, neighbors or weights than those beside them."""
+    inputs = read_manifest(workspace / "embeddings", "embeddings").plan.inputs
+    for stage in _INPUTS:
+        read_manifest(workspace / stage, stage)
+        if inputs.get(stage) != manifest_sha256(workspace / stage):
+            raise OmnisageError(
+                f"{workspace / 'embeddings'} was made from other {stage} than {workspace / stage}; "
+                "run `omnisage run` with the same config"
+            )
+    return manifest_sha256(workspace / "embeddings")
