@@ -55,8 +55,12 @@ export interface Entity extends Ref {
 
 export interface Neighbor extends Ref {
   weight: number;
-  importance?: number;
-  relations?: string[];
+  relations: string[]; // of edges between the two; none where only a walk leads there
+}
+
+/** A step of a path, with the relations that link it with the step before. */
+export interface PathStep extends Ref {
+  relations: string[];
 }
 
 export interface Shared {
@@ -67,10 +71,11 @@ export interface Shared {
 export interface Explanation {
   entity: Ref;
   self_weight: number;
+  own: { feature: string; weight: number }[];
   neighbors: Neighbor[];
   score?: number;
   shared?: Shared;
-  paths?: Ref[][];
+  paths?: PathStep[][];
 }
 
 export interface Recommendations {
@@ -89,21 +94,33 @@ export class ApiError extends Error {
     message: string,
     readonly status: number,
     readonly remedy = "",
+    readonly retryAfter_s?: number, // set where waiting helps
   ) {
     super(message);
   }
 }
 
+const TOKEN = "omnisage-token";
+
+/** The bearer token of a service that wants one; kept until the tab is closed. */
+export const setToken = (token: string) => sessionStorage.setItem(TOKEN, token);
+
+function authorization(): Record<string, string> {
+  const token = sessionStorage.getItem(TOKEN);
+  return token ? { Authorization: `Bearer ${token}` } : {};
+}
+
 async function failure(answer: Response): Promise<ApiError> {
-  const body = (await answer.json().catch(() => null)) as { error?: { message?: string; remedy?: string } } | null;
+  const body = (await answer.json().catch(() => null)) as { error?: { message?: string; remedy?: string | null } } | null;
   const message = body?.error?.message ?? `The service answered ${answer.status} ${answer.statusText}`.trim();
-  return new ApiError(message, answer.status, body?.error?.remedy);
+  const wait = answer.status === 503 ? Number(answer.headers.get("Retry-After") ?? Number.NaN) : Number.NaN;
+  return new ApiError(message, answer.status, body?.error?.remedy ?? "", Number.isFinite(wait) ? wait : undefined);
 }
 
 async function ask(path: string, options: RequestInit): Promise<Response> {
   let answer: Response;
   try {
-    answer = await fetch(path, options);
+    answer = await fetch(path, { ...options, headers: { ...options.headers, ...authorization() } });
   } catch (problem) {
     if (options.signal?.aborted) throw problem;
     throw new ApiError("The service does not answer.", 0, "See whether `omnisage serve` still runs, then try again.");
@@ -153,8 +170,10 @@ export const recommend = (
   signal?: AbortSignal,
 ) => post<Recommendations>("v1/recommend", request, signal);
 
-export const explain = (of: Ref, to: { type: string; id: Id } | undefined, signal?: AbortSignal) =>
-  post<Explanation>("v1/explain", { type: of.type, id: of.id, to }, signal);
+export function explain(of: Ref, to: Ref | undefined, signal?: AbortSignal): Promise<Explanation> {
+  const pair = { type: of.type, id: of.id, to: to && { type: to.type, id: to.id } };
+  return post<Explanation>("v1/explain", pair, signal);
+}
 
 export async function getMap(type: string, column: string | undefined, signal?: AbortSignal): Promise<ArrayBuffer> {
   return (await ask(withQuery("v1/map", { type: type || undefined, column }), { signal })).arrayBuffer();
@@ -169,5 +188,7 @@ export async function findUsers(sequence: string, q: string, limit: number, sign
   return (await get<{ results: User[] }>("v1/users", { sequence, q, limit }, signal)).results;
 }
 
-/** The address of an image as the service gave it, relative to the page. */
-export const imageAddress = (entity: Entity): string | null => entity.image?.replace(/^\/+/, "") ?? null;
+/** An image as the service names it, asked as all else is, so that the token goes with it. */
+export async function getImage(address: string, signal?: AbortSignal): Promise<string> {
+  return URL.createObjectURL(await (await ask(address.replace(/^\/+/, ""), { signal })).blob());
+}

@@ -2,7 +2,7 @@
 
 import type { ComponentType } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { getInfo, type Ref } from "./api";
+import { getInfo, type Info, type Ref } from "./api";
 import { InfoContext, navigate, useInfo, useRoute } from "./context";
 import { useLoad } from "./load";
 import { EntityPage } from "./pages/entity";
@@ -77,6 +77,15 @@ function Content({ route }: { route: Route }) {
   }
 }
 
+/** The types that users act on come first, then the larger ones. */
+function ordered(info: Info): Info {
+  const first = (type: string) => info.sequences.some(({ entity }) => entity === type);
+  const types = [...info.types].sort(
+    (one, other) => Number(first(other.name)) - Number(first(one.name)) || other.entities - one.entities,
+  );
+  return { ...info, types, map: types.map(({ name }) => name).filter((name) => info.map.includes(name)) };
+}
+
 /** Another page begins at its top, and says so to those who do not see it change. */
 function useArrival(place: string, main: { current: HTMLElement | null }): void {
   const first = useRef(true);
@@ -91,7 +100,7 @@ function useArrival(place: string, main: { current: HTMLElement | null }): void 
 }
 
 export function App() {
-  const { data: info, error, retry } = useLoad("info", getInfo);
+  const { data: info, error, retry } = useLoad("info", async (signal) => ordered(await getInfo(signal)));
   const route = useRoute();
   const main = useRef<HTMLElement>(null);
   const place = `${route.page} ${route.type} ${route.id}`;

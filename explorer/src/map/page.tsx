@@ -8,7 +8,7 @@ import { count, label } from "../format";
 import { useLoad } from "../load";
 import { TypeMark } from "../parts/entity";
 import { useSettled } from "../parts/combobox";
-import { Failure } from "../parts/state";
+import { Failure, Waiting } from "../parts/state";
 import { hashOf, joinRef, type Route, splitRef } from "../route";
 import { PointMap } from "./canvas";
 import { Legend } from "./legend";
@@ -30,7 +30,7 @@ export function MapPage({ route }: { route: Route }) {
     if (found.types) found.types.colors = found.types.names.map((name) => typeColor(types, name));
     return found;
   };
-  const { data: points, error, loading, retry } = useLoad(`${type} ${color ?? ""}`, load);
+  const { data: points, error, waiting, loading, retry } = useLoad(`${type} ${color ?? ""}`, load);
   const [hidden, setHidden] = useState(NO_PLACES);
   useEffect(() => setHidden(NO_PLACES), [points]);
   const toggle = (place: number) => {
@@ -74,6 +74,7 @@ export function MapPage({ route }: { route: Route }) {
         {coloring && <Legend coloring={coloring} hidden={hidden} toggle={toggle} />}
       </form>
       {error && <Failure error={error} retry={retry} />}
+      {waiting && <Waiting on={waiting} />}
       <Selected at={splitRef(at)} hashAt={hashAt} close={() => go({ at: undefined })} />
     </>
   );

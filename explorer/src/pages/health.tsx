@@ -7,12 +7,12 @@ import { useLoad } from "../load";
 import { Bar } from "../parts/bar";
 import { TypeMark } from "../parts/entity";
 import { Histogram } from "../parts/histogram";
-import { Empty, Failure, Skeleton } from "../parts/state";
+import { Empty, Failure, Skeleton, Waiting } from "../parts/state";
 import type { Drift, HealthReport, Hubness, RecallRow, TypeHealth } from "./report";
 
 export function HealthPage() {
   const { dim } = useInfo();
-  const { data, error, retry } = useLoad("health", async (signal) => (await getHealth(signal)) as HealthReport);
+  const { data, error, waiting, retry } = useLoad("health", async (signal) => (await getHealth(signal)) as HealthReport);
   return (
     <>
       <header class="intro">
@@ -20,6 +20,7 @@ export function HealthPage() {
         <p>Whether the embeddings use their space, and for whom they work.</p>
       </header>
       {error && <Failure error={error} retry={retry} />}
+      {waiting && <Waiting on={waiting} />}
       {!data && !error && <Skeleton rows={16} label="report" />}
       {data && (
         <>

@@ -1,6 +1,5 @@
 /** What an embedding was made of: the entity itself and its graph neighbors, by the attention they got. */
 
-import { useState } from "preact/hooks";
 import { type Entity, type Explanation, explain, type Neighbor } from "../api";
 import { cssOf, typeColor } from "../color";
 import { useInfo } from "../context";
@@ -8,6 +7,7 @@ import { label, percent } from "../format";
 import { useLoad } from "../load";
 import { Bar } from "../parts/bar";
 import { EntityLink, TypeMark } from "../parts/entity";
+import { useLimited } from "../parts/limited";
 import { Empty, Failure, Skeleton } from "../parts/state";
 import { joinRef } from "../route";
 
@@ -32,41 +32,43 @@ export function Neighborhood({ entity }: { entity: Entity }) {
 }
 
 function Weights({ explanation, busy }: { explanation: Explanation; busy: boolean }) {
-  const [all, setAll] = useState(false);
-  const { self_weight, entity } = explanation;
+  const { self_weight, own, entity } = explanation;
   const neighbors = [...explanation.neighbors].sort((one, other) => other.weight - one.weight);
   const most = Math.max(self_weight, neighbors[0]?.weight ?? 0);
-  const shown = all ? neighbors : neighbors.slice(0, NUM_AT_FIRST);
+  const [shown, more] = useLimited(neighbors, NUM_AT_FIRST);
   return (
     <>
       <ul class="list" aria-busy={busy}>
-        <Weight neighbor={{ ...entity, weight: self_weight }} most={most} itself />
+        <Weight neighbor={{ ...entity, relations: [], weight: self_weight }} most={most} itself={partsOf(own)} />
         {shown.map((neighbor) => (
           <Weight key={joinRef(neighbor)} neighbor={neighbor} most={most} />
         ))}
       </ul>
       {!neighbors.length && <Empty>It has no neighbors in the graph.</Empty>}
-      {neighbors.length > NUM_AT_FIRST && (
-        <button type="button" class="quiet" aria-expanded={all} onClick={() => setAll(!all)}>
-          {all ? "Show fewer" : `Show all ${neighbors.length}`}
-        </button>
-      )}
+      {more}
     </>
   );
 }
 
-function Weight({ neighbor, most, itself }: { neighbor: Neighbor; most: number; itself?: boolean }) {
+/** What of an entity's own its embedding attends to, from the most on. */
+function partsOf(own: Explanation["own"]): string {
+  const parts = [...own].sort((one, other) => other.weight - one.weight);
+  return parts.map(({ feature, weight }) => `${label(feature)} ${percent(weight)}`).join(" · ");
+}
+
+function Weight({ neighbor, most, itself }: { neighbor: Neighbor; most: number; itself?: string }) {
   const color = cssOf(typeColor(useInfo().types, neighbor.type));
-  const relations = neighbor.relations?.map(label).join(", ");
+  const relations = neighbor.relations.map(label).join(", ");
   return (
     <li class="row">
       <span class="named">
-        {itself ? <em>itself: content and identity</em> : <EntityLink entity={neighbor} />}
-        {!itself && (
+        {itself === undefined ? <EntityLink entity={neighbor} /> : <em>itself</em>}
+        {itself === undefined ? (
           <small>
-            <TypeMark type={neighbor.type} />
-            {relations && ` · ${relations}`}
+            <TypeMark type={neighbor.type} /> · {relations || "by a walk"}
           </small>
+        ) : (
+          <small>{itself}</small>
         )}
       </span>
       <Bar share={most > 0 ? neighbor.weight / most : 0} text={percent(neighbor.weight)} color={color} />

@@ -1,14 +1,18 @@
 /** Why two entities are near: what both attend to, the content they share, and paths between them in the graph. */
 
-import { type Entity, type Explanation, explain, type Ref } from "../api";
+import { type Entity, type Explanation, explain, type PathStep, type Ref } from "../api";
 import { cssOf, typeColor } from "../color";
 import { useInfo } from "../context";
 import { decimal, label, percent, valueText } from "../format";
 import { useLoad } from "../load";
 import { Bar } from "../parts/bar";
 import { EntityLink, TypeMark } from "../parts/entity";
+import { useLimited } from "../parts/limited";
 import { Empty, Failure, Skeleton } from "../parts/state";
 import { joinRef } from "../route";
+
+const NUM_NEIGHBORS = 8;
+const NUM_PATHS = 6;
 
 export function Why({ entity, near }: { entity: Entity; near: Ref }) {
   const load = (signal: AbortSignal) => explain(entity, near, signal);
@@ -30,6 +34,7 @@ function Reasons({ explanation, entity, near }: { explanation: Explanation; enti
   const neighbors = explanation.shared?.neighbors ?? [];
   const features = explanation.shared?.features ?? [];
   const paths = explanation.paths ?? [];
+  const [shownPaths, morePaths] = useLimited(paths, NUM_PATHS);
   if (!neighbors.length && !features.length && !paths.length) {
     return <Empty>They share no neighbor, no content and no short path: alike by what they learned.</Empty>;
   }
@@ -41,7 +46,7 @@ function Reasons({ explanation, entity, near }: { explanation: Explanation; enti
           <h3>The same content</h3>
           <p class="chips">
             {features.map(({ column, value }) => (
-              <span class="chip" key={column}>
+              <span class="chip" key={`${column} ${value}`}>
                 {label(column)}: {valueText(value)}
               </span>
             ))}
@@ -53,10 +58,11 @@ function Reasons({ explanation, entity, near }: { explanation: Explanation; enti
         <section>
           <h3>Paths in the graph</h3>
           <ul class="plain paths">
-            {paths.map((path) => (
+            {shownPaths.map((path) => (
               <Path key={path.map(joinRef).join()} path={path} />
             ))}
           </ul>
+          {morePaths}
         </section>
       )}
     </>
@@ -71,6 +77,7 @@ interface AttendedProps {
 
 function Attended({ neighbors, entity, near }: AttendedProps) {
   const { types } = useInfo();
+  const [shown, more] = useLimited(neighbors, NUM_NEIGHBORS);
   const most = Math.max(...neighbors.flatMap(({ weight_a, weight_b }) => [weight_a, weight_b]));
   const share = (weight: number) => (most > 0 ? weight / most : 0);
   return (
@@ -86,7 +93,7 @@ function Attended({ neighbors, entity, near }: AttendedProps) {
             </tr>
           </thead>
           <tbody>
-            {neighbors.map((neighbor) => {
+            {shown.map((neighbor) => {
               const color = cssOf(typeColor(types, neighbor.type));
               return (
                 <tr key={joinRef(neighbor)}>
@@ -105,15 +112,16 @@ function Attended({ neighbors, entity, near }: AttendedProps) {
           </tbody>
         </table>
       </div>
+      {more}
     </section>
   );
 }
 
-const Path = ({ path }: { path: Ref[] }) => (
+const Path = ({ path }: { path: PathStep[] }) => (
   <li>
     {path.map((step, position) => (
       <span key={position} class="step">
-        {position > 0 && <span aria-hidden="true">→</span>}
+        {position > 0 && <span class="soft">— {step.relations.map(label).join(", ")} →</span>}
         <TypeMark type={step.type} word={false} />
         <EntityLink entity={step} />
       </span>

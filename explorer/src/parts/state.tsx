@@ -1,7 +1,8 @@
 /** What stands where an answer is to come, is missing, or went wrong. */
 
 import type { ComponentChildren } from "preact";
-import type { ApiError } from "../api";
+import { useState } from "preact/hooks";
+import { type ApiError, setToken } from "../api";
 
 export function Failure({ error, retry }: { error: ApiError; retry?: () => void }) {
   return (
@@ -10,7 +11,8 @@ export function Failure({ error, retry }: { error: ApiError; retry?: () => void 
         <strong>{error.message}</strong>
       </p>
       {error.remedy && <p>{error.remedy}</p>}
-      {retry && (
+      {error.status === 401 && <TokenForm retry={retry ?? (() => location.reload())} />}
+      {retry && error.status !== 401 && (
         <button type="button" onClick={retry}>
           Try again
         </button>
@@ -18,6 +20,30 @@ export function Failure({ error, retry }: { error: ApiError; retry?: () => void 
     </div>
   );
 }
+
+function TokenForm({ retry }: { retry: () => void }) {
+  const [token, edit] = useState("");
+  const send = (event: Event) => {
+    event.preventDefault();
+    setToken(token);
+    retry();
+  };
+  return (
+    <form onSubmit={send}>
+      <label>
+        Token
+        <input type="password" value={token} onInput={(event) => edit(event.currentTarget.value)} autocomplete="off" />
+      </label>
+      <button type="submit">Go on</button>
+    </form>
+  );
+}
+
+export const Waiting = ({ on }: { on: ApiError }) => (
+  <p class="notice" role="status">
+    {on.message} This page goes on by itself.
+  </p>
+);
 
 export const Empty = ({ children }: { children: ComponentChildren }) => <p class="notice empty">{children}</p>;
 
