@@ -12,11 +12,12 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Packages in order. Of an earlier stage only what it left on disk is used; libraries are imported whole.
 STAGES = ["tables", "graph", "neighbors", "training", "embeddings", "index", "evaluation"]
 ORDER = ["tables", "graph", "neighbors", "batches", "model", "tasks", "training", "embeddings", "index"]
-ORDER += ["explain", "baselines", "evaluation", "serve"]
-# `tables.leaks` audits the artifact for those who evaluate; `neighbors.newcomers` extends one for those who embed
-DOORS = ("artifact", "config", "leaks", "newcomers")
+ORDER += ["explain", "explorer", "baselines", "evaluation", "serve"]
+# `tables.leaks` audits the artifact for those who evaluate; `neighbors.newcomers` extends one for those who embed;
+# `embeddings.online` and `index.filters` use one for those who ask
+DOORS = ("artifact", "config", "leaks", "newcomers", "online", "filters")
 # They know the stages, never the reverse.
-COMMANDS = ("pipeline", "runner", "staleness", "terminal", "cli", "config", "study", "explain_command")
+COMMANDS = ("pipeline", "runner", "staleness", "terminal", "cli", "config", "study", "explain_command", "explorer_command")
 
 MAX_LINES, MAX_FUNCTION_LINES, MAX_ARGUMENTS = 400, 60, 7
 MAX_LOOP_LINES = 250  # the training loop, one function in sight

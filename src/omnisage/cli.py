@@ -150,11 +150,35 @@ def serve(place: Place, *, host: str | None = None, port: int | None = None, tok
     try:
         from omnisage.serve.server import make_server
     except ModuleNotFoundError as missing:
+        if str(missing.name).startswith("omnisage"):
+            raise
         raise OmnisageError(f"{missing.name} is not installed; run `pip install 'omnisage[serve]'`") from None
     token = None if token_file is None else str(token_file.absolute())
     given = {"host": host, "port": port, "token_file": token}
     config = job.config.serve.model_copy(update={name: value for name, value in given.items() if value is not None})
-    make_server(config, name=job.config.name, workspace=job.workspace, base=job.base, num_threads=job.num_threads).run()
+    overrides = [option for override in place.overrides for option in ("--set", override)]
+    server = make_server(
+        config,
+        name=job.config.name,
+        workspace=job.workspace,
+        base=job.base,
+        num_threads=job.num_threads,
+        make_explorer=["explorer", str(place.config.absolute()), "--workspace", str(job.workspace), *overrides],
+    )
+    server.run()
+
+
+@app.command(group=_USE)
+def explorer(place: Place, *, force: _Force = False) -> None:
+    """Make the map of all entities and the health report, which the page of `omnisage serve` shows.
+
+    The service does this by itself when they are missing. Reads `tables/` and `embeddings/`; writes `explorer/`.
+
+    Example: `omnisage explorer omnisage.yaml`
+    """
+    from omnisage.explorer_command import run_explorer
+
+    print_outcomes([run_explorer(place.job(), force=force)])
 
 
 @app.command(group=_USE)

@@ -13,6 +13,7 @@ from omnisage.baselines.config import BaselinesConfig
 from omnisage.config_file import explain, read_config_file
 from omnisage.errors import OmnisageError
 from omnisage.evaluation.config import EvaluationConfig
+from omnisage.explorer.config import ExplorerConfig
 from omnisage.graph.config import GraphConfig
 from omnisage.model.config import ModelConfig
 from omnisage.neighbors.config import NeighborsConfig, NeighborsStageConfig, RankedConfig, Subset
@@ -45,6 +46,7 @@ class Config(ConfigModel):
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     baselines: BaselinesConfig = BaselinesConfig()
+    explorer: ExplorerConfig = ExplorerConfig()
     serve: ServeConfig = ServeConfig()
 
     @model_validator(mode="after")

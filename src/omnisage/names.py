@@ -5,9 +5,9 @@ from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from omnisage.arrow import compute
 from omnisage.tables.artifact import Tables
 
 _NUM_LINKED = 2  # names shown beside an id
@@ -53,7 +53,7 @@ class Names:
             names = pa.array(self._tables.names(entity_type))
             ids = self._tables.ids(entity_type).cast(pa.string())
             self._names[entity_type] = names
-            self._only_id[entity_type] = pc.equal(names, ids).to_numpy(zero_copy_only=False)
+            self._only_id[entity_type] = compute.equal(names, ids).to_numpy(zero_copy_only=False)
 
     def _link_name(self, entity_type: str, entity: int, name: str) -> str:
         """Beside an id the names of the best-connected partners that have one, as a reader most likely knows them."""

@@ -17,6 +17,20 @@ MIN_PROJECTED = 20
 Points = NDArray[np.float32]  # [n, 2]
 
 
+def balanced_sizes(available: list[int], total: int) -> list[int]:
+    """Share `total` places as evenly as the sizes allow.
+
+    Example:
+        balanced_sizes([10, 500, 900], 600)  # [10, 295, 295]
+    """
+    sizes = [0] * len(available)
+    left = total
+    for position, index in enumerate(sorted(range(len(available)), key=lambda i: available[i])):
+        sizes[index] = min(available[index], left // (len(available) - position))
+        left -= sizes[index]
+    return sizes
+
+
 def project(vectors: NDArray[np.float32], seed: int) -> Points:
     """Two coordinates per vector, the same for the same seed.
 

@@ -156,11 +156,11 @@ def _counts(job: Job, stage: Stage) -> dict[str, Any] | None:
 
 
 @contextmanager
-def exclusive(workspace: Path) -> Generator[None]:
+def exclusive(workspace: Path, lock: str = ".lock") -> Generator[None]:
     """Keep a second process out of the workspace; the operating system lifts the lock when we end, however."""
     try:
         workspace.mkdir(parents=True, exist_ok=True)
-        file = (workspace / ".lock").open("a+")
+        file = (workspace / lock).open("a+")
     except OSError as error:
         raise OmnisageError(f"{workspace} cannot be written ({error}); choose another --workspace") from error
     with file:

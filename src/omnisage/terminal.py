@@ -117,6 +117,8 @@ def headline(stage: str, counts: dict[str, Any]) -> str:
         case "embeddings":
             entities, users = sum(counts["entities"].values()), sum(counts["users"].values())
             return f"{entities:,} entities and {users:,} users in {counts['dim']} dimensions"
+        case "explorer":
+            return f"{sum(counts['points'].values()):,} entities on the map"
         case "index":
             return f"{sum(type_['entities'] for type_ in counts['types'].values()):,} vectors"
         case _:

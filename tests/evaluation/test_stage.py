@@ -17,10 +17,9 @@ from omnisage.evaluation.artifact import open_evaluation, summary_rows
 from omnisage.evaluation.categories import Categories
 from omnisage.evaluation.config import EvaluationConfig
 from omnisage.evaluation.report.html import figure
-from omnisage.evaluation.report.projection_section import balanced_sizes
 from omnisage.evaluation.report.training_section import read_training_log
 from omnisage.evaluation.stage import run
-from omnisage.projection import project
+from omnisage.projection import balanced_sizes, project
 from omnisage.tables.artifact import open_tables
 
 CONFIG = EvaluationConfig(

@@ -9,14 +9,23 @@ from fastapi import FastAPI
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from omnisage import __version__
-from omnisage.serve import entity_routes, explain_routes, operation_routes, retrieval_routes
+from omnisage.serve import (
+    embedding_routes,
+    entity_routes,
+    explain_routes,
+    explorer_routes,
+    operation_routes,
+    retrieval_routes,
+)
 from omnisage.serve.config import ServeConfig
 from omnisage.serve.errors import ErrorBody, add_error_handlers
+from omnisage.serve.explorer_maker import ExplorerMaker
 from omnisage.serve.guard import Guard
 from omnisage.serve.holder import Holder
 from omnisage.serve.metrics import Measured, Metrics
 from omnisage.serve.page import mount_page
 
+_ROUTES = (entity_routes, retrieval_routes, embedding_routes, explain_routes, explorer_routes, operation_routes)
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorBody, "description": "not a request that can be read"},
     401: {"model": ErrorBody, "description": "the bearer token is missing or wrong"},
@@ -28,13 +37,16 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(holder: Holder, config: ServeConfig, *, token: str | None = None) -> FastAPI:
+def create_app(
+    holder: Holder, config: ServeConfig, *, token: str | None = None, maker: ExplorerMaker | None = None
+) -> FastAPI:
     """The application over a state that may be replaced while it runs.
 
     Args:
         holder: the state.
         config: limits, and how often to look for a newer state.
         token: what requests must bring; None: nothing.
+        maker: what makes the map and the health report when they are missing.
     """
     app = FastAPI(
         title="omnisage",
@@ -47,13 +59,14 @@ def create_app(holder: Holder, config: ServeConfig, *, token: str | None = None)
     )
     app.state.holder = holder
     app.state.config = config
+    app.state.maker = maker
     app.state.metrics = Metrics()
     app.state.stopping = lambda: False
     add_error_handlers(app)
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=config.limits.body_bytes)  # counts what comes
     app.add_middleware(Guard, limits=config.limits, token=token)
     app.add_middleware(Measured, metrics=app.state.metrics)
-    for routes in (entity_routes, retrieval_routes, explain_routes, operation_routes):
+    for routes in _ROUTES:
         app.include_router(routes.router)
     mount_page(app)
     return app
@@ -61,11 +74,14 @@ def create_app(holder: Holder, config: ServeConfig, *, token: str | None = None)
 
 @asynccontextmanager
 async def _watching(app: FastAPI) -> AsyncGenerator[None]:
-    """Look for newer artifacts while the application runs."""
-    task = asyncio.create_task(_watch(app)) if app.state.config.reload_every_s else None
+    """Look for newer artifacts, and have the map made, while the application runs."""
+    tasks = [asyncio.create_task(_watch(app))] if app.state.config.reload_every_s else []
+    if app.state.maker is not None:
+        tasks.append(asyncio.create_task(app.state.maker.keep(app.state.holder)))
     yield
-    if task is not None:
+    for task in tasks:
         task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _watch(app: FastAPI) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from omnisage.arrow import compute
 from omnisage.columns import Column, open_columns
 from omnisage.errors import OmnisageError
 from omnisage.graph.artifact import Graph, Ids
@@ -49,6 +50,21 @@ class Catalog:
             KeyError: the sequence has no such user.
         """
         return _find(self.users[sequence], external)
+
+    def users_beginning_with(self, sequence: str, text: str, limit: int) -> list[tuple[Id, int]]:
+        """Users whose ids, as text, begin so, with their numbers of events; in the order of the tables."""
+        part, ids = self.tables.sequences[sequence].part("all"), self.users[sequence].external
+        found = np.flatnonzero(compute.starts_with(ids.cast(pa.string()), text).to_numpy(zero_copy_only=False))[:limit]
+        rows = np.searchsorted(part.users, found)
+        num_events = (part.indptr[rows + 1] - part.indptr[rows]).tolist()
+        return list(zip(ids.take(pa.array(found)).to_pylist(), num_events, strict=True))
+
+    def history(self, sequence: str, user: int) -> NDArray[np.uint32]:
+        """The entities of all events of a user, in time."""
+        part = self.tables.sequences[sequence].part("all")
+        row = int(np.searchsorted(part.users, user))
+        begin, end = part.indptr[row : row + 2].tolist()
+        return np.asarray(part.entities[begin:end])
 
     def ids_of(self, entity_type: str) -> Ids:
         """The external ids of a type.

@@ -7,6 +7,7 @@ import numpy as np
 from fastapi import Depends, Request
 from numpy.typing import NDArray
 
+from omnisage.embeddings.online import Online
 from omnisage.errors import OmnisageError
 from omnisage.index.artifact import NO_ENTITY
 from omnisage.schema import unknown_name
@@ -57,6 +58,13 @@ class Context:
         except KeyError:
             text = f"'{sequence}' has no user {external!r}"
             raise ApiError(404, "unknown_user", text, "post the user's events instead") from None
+
+    def online(self) -> Online:
+        """What embeds new entities and users, or an answer of 409."""
+        if self.served.online is None:
+            text = "a model of two hops cannot embed what the tables do not have"
+            raise ApiError(409, "not_embeddable", text, "train with model.num_hops: 1")
+        return self.served.online
 
     def check_sequence(self, sequence: str) -> str:
         """The type that a sequence's events are about, or an answer of 404."""

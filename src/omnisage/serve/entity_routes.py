@@ -46,8 +46,8 @@ def info(context: Given) -> Info:
             if name in served.embeddings.users
         ],
         explains=is_explained(served.explainer.trained.config),
-        embeds=False,
-        map=[],
+        embeds=served.online is not None,
+        map=list(found.points) if (found := served.explorer.get()) else [],
     )
 
 
@@ -82,9 +82,8 @@ def users(
 ) -> UsersAnswer:
     """Users of a sequence, by how their ids begin."""
     context.check_sequence(sequence)
-    found = context.served.users.beginning_with(sequence, q, limit)
-    external = context.served.catalog.users[sequence].external
-    return UsersAnswer(results=[UserRef(id=external[user].as_py(), events=events) for user, events in found])
+    found = context.served.catalog.users_beginning_with(sequence, q, limit)
+    return UsersAnswer(results=[UserRef(id=id_, events=events) for id_, events in found])
 
 
 @router.get("/entity")

@@ -33,9 +33,11 @@ class ErrorBody(BaseModel):
 class ApiError(Exception):
     """What a request is refused with."""
 
-    def __init__(self, status: int, code: str, message: str, remedy: str | None = None) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, remedy: str | None = None, *, headers: dict[str, str] | None = None
+    ) -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.headers = status, headers
         self.body = ErrorBody(error=ErrorInfo(code=code, message=message, remedy=remedy))
 
 
@@ -62,7 +64,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
 def _refused(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ApiError)
-    return JSONResponse(error.body.model_dump(), status_code=error.status)
+    return JSONResponse(error.body.model_dump(), status_code=error.status, headers=error.headers)
 
 
 def _invalid(_: Request, error: Exception) -> JSONResponse:

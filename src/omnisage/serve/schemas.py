@@ -159,6 +159,56 @@ class SimilarAnswer(BaseModel):
     results: list[Hit]
 
 
+class SimilarTo(Request):
+    """What to look for near a new entity."""
+
+    to: TypeName
+    k: K = 10
+    where: Where = {}
+
+
+Scalar = Annotated[str, Field(max_length=1 << 20)] | bool | int | FiniteFloat | None
+EdgeEnd = Id | tuple[Id, FiniteFloat]
+
+
+class EmbedRequest(Request):
+    """A new entity: what its row and its edges would be."""
+
+    type: TypeName
+    features: dict[str, Scalar | list[Scalar]] = Field({}, description="by column of your table; images as base64")
+    edges: dict[str, list[EdgeEnd]] = Field({}, description="by relation, ids of its other end, perhaps with weights")
+    similar: SimilarTo | None = None
+
+
+class EmbedAnswer(BaseModel):
+    """Its embedding, and the entities near it if asked for."""
+
+    embedding: list[float]
+    similar: list[Hit] | None = None
+
+
+class EmbeddingsRequest(Request):
+    """Entities whose embeddings are wanted."""
+
+    type: TypeName
+    ids: Annotated[list[Id], Field(max_length=MAX_BATCH)]
+
+
+class EmbeddingRow(BaseModel):
+    """An embedding by id."""
+
+    id: int | str
+    embedding: list[float]
+
+
+class EmbeddingsAnswer(BaseModel):
+    """In the order asked for."""
+
+    type: str
+    embeddings: str = Field(description="sha256 of the manifest: vectors of different ones must not be compared")
+    rows: list[EmbeddingRow]
+
+
 class ExplainRequest(Request):
     """An entity, and perhaps a second one."""
 
@@ -257,3 +307,85 @@ class RecommendAnswer(BaseModel):
 
     results: list[Hit]
     known: list[EntityRef] = Field(description="entities of the latest events, latest first")
+
+
+class Histogram(BaseModel):
+    """Counts between edges."""
+
+    edges: list[float]
+    counts: list[int]
+
+
+class Norms(BaseModel):
+    """Lengths of vectors."""
+
+    mean: float
+    std: float
+    min: float
+    max: float
+    histogram: Histogram
+
+
+class Hubness(BaseModel):
+    """In how many lists of the k nearest an entity stands."""
+
+    k: int
+    skewness: float
+    max: int
+    never: float = Field(description="share of entities that stand in none")
+    histogram: Histogram
+
+
+class TypeHealth(BaseModel):
+    """Of one type; all but norms and the number of entities on a sample."""
+
+    entities: int
+    sampled: int
+    dim: int
+    norms: Norms
+    effective_rank: float = Field(description="e to the entropy of the singular values: dimensions that are filled")
+    hubness: Hubness | None
+    alignment: float | None = Field(description="mean squared distance of linked entities")
+    uniformity: float | None = Field(description="log of the mean of exp(-2 d^2) over pairs; lower: more even")
+
+
+class TypeDrift(BaseModel):
+    """How far a type moved since the version before, by the entities that both have."""
+
+    common: int
+    mean_cosine: float | None = Field(description="as they are; null where widths differ")
+    mean_cosine_aligned: float | None = Field(description="after one rotation for all types")
+    histogram: Histogram | None = Field(description="of the cosines after it")
+    neighbor_overlap: float | None = Field(description="share of the 10 nearest that stayed")
+
+
+class DegreeRow(BaseModel):
+    """Recall over the positives of one popularity."""
+
+    task: str
+    name: str
+    metric: str
+    label: str
+    meaning: str
+    entities: int
+    queries: int
+    value: float
+    lower: float
+    upper: float
+
+
+class Evaluated(BaseModel):
+    """The table that `omnisage run` prints."""
+
+    headers: list[str]
+    rows: list[list[str]]
+
+
+class HealthReport(BaseModel):
+    """Embeddings as a whole."""
+
+    types: dict[str, TypeHealth]
+    recall_by_degree: list[DegreeRow]
+    evaluation: Evaluated | None = Field(description="null: not evaluated yet")
+    drift: dict[str, TypeDrift] | None = Field(description="by type; null: there is no version before")
+    previous: str | None = Field(description="sha256 of the manifest of that version")

@@ -7,17 +7,18 @@ import unicodedata
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from omnisage.arrow import compute
 
 
 def searchable(names: pa.Array, ids: pa.Array) -> pa.Array:
     """Names and ids as they are searched: lower case, without accents, a blank before every word."""
     ids = ids.cast(pa.string())
     # Beside a name that is the id, the id would count twice.
-    texts = pc.if_else(pc.equal(names, ids), names, pc.binary_join_element_wise(names, ids, " "))
-    texts = pc.utf8_lower(pc.replace_substring_regex(pc.utf8_normalize(texts, "NFKD"), r"\p{Mn}", ""))
-    return pc.binary_join_element_wise("", pc.replace_substring_regex(texts, r"[^\p{L}\p{N}]+", " "), " ")
+    texts = compute.if_else(compute.equal(names, ids), names, compute.binary_join_element_wise(names, ids, " "))
+    texts = compute.utf8_lower(compute.replace_substring_regex(compute.utf8_normalize(texts, "NFKD"), r"\p{Mn}", ""))
+    return compute.binary_join_element_wise("", compute.replace_substring_regex(texts, r"[^\p{L}\p{N}]+", " "), " ")
 
 
 def query_words(query: str) -> list[str]:
@@ -42,8 +43,8 @@ def search_names(
     """
     found = np.ones(len(texts), np.bool_)
     for word in words:
-        found &= pc.match_substring(texts, f" {word}").to_numpy(zero_copy_only=False)
+        found &= compute.match_substring(texts, f" {word}").to_numpy(zero_copy_only=False)
     rows = np.flatnonzero(found)
-    begins = pc.starts_with(texts.take(pa.array(rows)), f" {' '.join(words)}").to_numpy(zero_copy_only=False)
+    begins = compute.starts_with(texts.take(pa.array(rows)), f" {' '.join(words)}").to_numpy(zero_copy_only=False)
     order = np.lexsort((rows, -popularity[rows], ~begins))[:limit]
     return rows[order], begins[order]

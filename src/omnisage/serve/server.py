@@ -7,6 +7,7 @@ import uvicorn
 from omnisage.errors import OmnisageError
 from omnisage.serve.app import create_app
 from omnisage.serve.config import ServeConfig
+from omnisage.serve.explorer_maker import ExplorerMaker
 from omnisage.serve.holder import Holder
 from omnisage.serve.state import open_served
 
@@ -14,7 +15,15 @@ _MIN_TOKEN = 16  # characters; fewer can be guessed
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
-def make_server(config: ServeConfig, *, name: str, workspace: Path, base: Path, num_threads: int = 1) -> uvicorn.Server:
+def make_server(
+    config: ServeConfig,
+    *,
+    name: str,
+    workspace: Path,
+    base: Path,
+    num_threads: int = 1,
+    make_explorer: list[str] | None = None,
+) -> uvicorn.Server:
     """A server that is ready to run.
 
     Args:
@@ -23,6 +32,7 @@ def make_server(config: ServeConfig, *, name: str, workspace: Path, base: Path, 
         workspace: what to serve.
         base: the folder that paths of the config are relative to.
         num_threads: of a search.
+        make_explorer: the arguments of `omnisage` that make the map and the health report; None: nobody does.
 
     Raises:
         OmnisageError: the workspace cannot be served, or the token cannot be read.
@@ -33,8 +43,9 @@ def make_server(config: ServeConfig, *, name: str, workspace: Path, base: Path, 
             f"serve.host is {config.host}, which other machines can reach, and there is no token; "
             "set serve.token_file (or --token-file), or serve at 127.0.0.1"
         )
-    holder = Holder(lambda: open_served(name, workspace, num_threads=num_threads))
-    app = create_app(holder, config, token=token)
+    holder = Holder(lambda: open_served(name, workspace, base=base, num_threads=num_threads))
+    maker = None if make_explorer is None else ExplorerMaker(make_explorer)
+    app = create_app(holder, config, token=token, maker=maker)
     settings = uvicorn.Config(
         app,
         host=config.host,

@@ -6,18 +6,21 @@ A reload opens a second one beside it; requests that began with the first finish
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
 
 from omnisage.artifact import manifest_sha256, read_manifest
 from omnisage.embeddings.artifact import Embeddings
+from omnisage.embeddings.online import Online, open_online
 from omnisage.errors import OmnisageError
 from omnisage.explain import Explainer, open_explainer
 from omnisage.index.artifact import Index, open_index
 from omnisage.serve.catalog import Catalog, open_catalog
+from omnisage.serve.explorer_cell import ExplorerCell
 from omnisage.serve.search import searchable
-from omnisage.serve.users import Users
+from omnisage.training.artifact import open_trained
 
 _INPUTS = ("tables", "graph", "neighbors", "training")
 
@@ -34,8 +37,13 @@ class Served:
     embeddings: Embeddings
     index: Index
     texts: dict[str, pa.Array]  # by type, what is searched for names
-    users: Users
     explainer: Explainer
+    online: Online | None  # None: a model that cannot embed what it has not seen
+
+    @cached_property
+    def explorer(self) -> ExplorerCell:
+        """The map and the health report, which may be finished later than the embeddings."""
+        return ExplorerCell(self.workspace / "explorer", self.sha256)
 
     @property
     def dim(self) -> int:
@@ -43,20 +51,29 @@ class Served:
         return next(iter(self.embeddings.entities.values())).shape[1]
 
 
-def open_served(name: str, workspace: Path, *, num_threads: int = 1) -> Served:
+def open_served(name: str, workspace: Path, *, base: Path | None = None, num_threads: int = 1) -> Served:
     """Open the artifacts of a workspace that belong together.
+
+    Args:
+        name: of the config.
+        workspace: where the artifacts are.
+        base: the folder of the config; as a rule the one above.
+        num_threads: of a search.
 
     Raises:
         OmnisageError: a stage has not run, or they are of different runs: one of them is being made anew.
     """
     sha256 = _check_lineage(workspace)
     index = open_index(workspace / "index", embeddings=workspace / "embeddings", num_threads=num_threads)
-    explainer = open_explainer(workspace)
+    trained = open_trained(workspace / "training")
+    explainer = open_explainer(workspace, trained=trained)
     embeddings = explainer.embeddings
     catalog = open_catalog(explainer.tables, explainer.graph)
     texts = {t: searchable(catalog.names.own(t), catalog.ids[t].external) for t in embeddings.entities}
-    users = Users(catalog.tables, embeddings, explainer.trained)
-    served = Served(name, workspace, sha256, datetime.now(UTC), catalog, embeddings, index, texts, users, explainer)
+    online = None
+    if trained.config.num_hops == 1:
+        online = open_online(workspace, base=base, num_threads=num_threads)
+    served = Served(name, workspace, sha256, datetime.now(UTC), catalog, embeddings, index, texts, explainer, online)
     if _check_lineage(workspace) != sha256:  # replaced while it was being opened
         raise OmnisageError(f"{workspace} was changed while it was opened; it is opened again when it is complete")
     return served

@@ -9,7 +9,7 @@ from omnisage.evaluation.categories import Categories, first_category_feature
 from omnisage.evaluation.report.html import PALETTE, Section, escape, figure, paragraph
 from omnisage.evaluation.report.run_results import RunResults
 from omnisage.names import Names
-from omnisage.projection import MIN_PROJECTED, Points, project
+from omnisage.projection import MIN_PROJECTED, Points, balanced_sizes, project
 from omnisage.randomness import generator
 
 
@@ -26,20 +26,6 @@ def projection_section(results: RunResults, names: Names) -> Section:
         body += f"<h3>{escape(main_type)}, by {escape(categories.feature)}</h3>"
         body += _by_category(results, names, main_type, categories)
     return Section("map", "Map", body)
-
-
-def balanced_sizes(available: list[int], total: int) -> list[int]:
-    """Share `total` places as evenly as the sizes allow.
-
-    Example:
-        balanced_sizes([10, 500, 900], 600)  # [10, 295, 295]
-    """
-    sizes = [0] * len(available)
-    left = total
-    for position, index in enumerate(sorted(range(len(available)), key=lambda i: available[i])):
-        sizes[index] = min(available[index], left // (len(available) - position))
-        left -= sizes[index]
-    return sizes
 
 
 def _by_type(results: RunResults, names: Names) -> str:
