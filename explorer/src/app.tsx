@@ -70,9 +70,12 @@ function Content({ route }: { route: Route }) {
       return <HealthPage />;
     default:
       return (
-        <p class="notice empty">
-          Nothing is at this address. <a href="#/">To the start</a>
-        </p>
+        <>
+          <h1 tabIndex={-1}>Not found</h1>
+          <p>
+            Nothing is at this address. <a href="#/">To the start</a>
+          </p>
+        </>
       );
   }
 }

@@ -18,6 +18,7 @@ export function useRoute(): Route {
   useEffect(() => {
     const changed = () => setRoute(parseRoute(location.hash));
     addEventListener("hashchange", changed);
+    changed(); // it may have changed between the first drawing and now
     return () => removeEventListener("hashchange", changed);
   }, []);
   return route;

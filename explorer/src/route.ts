@@ -19,7 +19,7 @@ export interface Route {
 
 const PAGES: readonly string[] = ["entity", "users", "map", "health"];
 
-function decoded(text: string): string {
+export function decoded(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {
@@ -54,7 +54,3 @@ export function splitRef(text: string | undefined): { type: string; id: string }
   return type && id ? { type, id } : undefined;
 }
 
-/** Several values in one: each escaped, so that a comma in an id stays one. */
-export const joinList = (values: (string | number)[]) => values.map((value) => encodeURIComponent(value)).join(",");
-
-export const splitList = (text: string | undefined) => (text ? text.split(",").map(decoded) : []);

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { readHistory, historyHash } from "../src/pages/history";
-import { entityHash, hashOf, joinList, joinRef, parseRoute, splitList, splitRef } from "../src/route";
+import { entityHash, hashOf, joinRef, parseRoute, splitRef } from "../src/route";
 
 const ODD = ["50", "a/b", "x?y=1&z", "100%", "ü,:", "#/"];
 
@@ -9,11 +9,6 @@ test.each(ODD)("an address brings back an entity with the id %s", (id) => {
   expect(route).toMatchObject({ page: "entity", type: "content rating", id });
   expect(route.options.to).toBe("movie");
   expect(splitRef(route.options.why)).toEqual({ type: "a/b", id });
-});
-
-test("a list keeps values with commas apart", () => {
-  expect(splitList(joinList(ODD))).toEqual(ODD);
-  expect(splitList(undefined)).toEqual([]);
 });
 
 test.each(["", "#", "#/", "#/?x=1"])("%j is the start", (hash) => {

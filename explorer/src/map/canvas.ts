@@ -5,15 +5,21 @@
  * once more for each move of the pointer.
  */
 
-import { Deck, OrthographicView, type OrthographicViewState } from "@deck.gl/core";
+import { type BinaryAttribute, Deck, OrthographicView, type OrthographicViewState } from "@deck.gl/core";
 import { ScatterplotLayer } from "@deck.gl/layers";
 import KDBush from "kdbush";
 import type { Points } from "./points";
 
 const REACH_PX = 12; // how far from a point the pointer may be
 const MARGIN = 0.92; // of the canvas that the points fill at first
-const MAX_RADIUS_PX = 7;
+const RING_PX = 10;
+const GROWTH = 0.3; // of a point's radius, in doublings for each doubling of the zoom
 const ZOOM_RANGE = 14; // doublings from the whole
+
+interface BinaryData {
+  length: number;
+  attributes: Record<string, BinaryAttribute>;
+}
 
 export interface MapHandlers {
   hovered: (point: number | undefined, at: { x: number; y: number }) => void;
@@ -24,7 +30,7 @@ export interface MapHandlers {
 export class PointMap {
   private readonly deck: Deck<OrthographicView>;
   private points: Points = { length: 0, positions: new Float32Array(), rows: new Uint32Array() };
-  private colors = new Uint8Array();
+  private data: BinaryData | undefined; // what the graphics card has; another object is sent to it anew
   private marked: number | undefined;
   private tree: KDBush | undefined;
   private view: OrthographicViewState = { target: [0, 0, 0], zoom: 0 };
@@ -62,7 +68,12 @@ export class PointMap {
   }
 
   setColors(colors: Uint8Array<ArrayBuffer>, visible: (point: number) => boolean): void {
-    this.colors = colors;
+    const { length, positions } = this.points;
+    const attributes = {
+      getPosition: { value: positions, size: 2 },
+      getFillColor: { value: colors, size: 4, normalized: true },
+    };
+    this.data = { length, attributes };
     this.visible = visible;
     this.draw();
   }
@@ -128,8 +139,10 @@ export class PointMap {
 
   private show(view: OrthographicViewState): void {
     const zoom = Math.min(Math.max(view.zoom as number, this.whole.zoom - 1), this.whole.zoom + ZOOM_RANGE);
+    const zooms = zoom !== this.view.zoom;
     this.view = { ...view, zoom };
     this.deck.setProps({ viewState: this.view });
+    if (zooms) this.draw();
   }
 
   private hover({ coordinate, x, y }: { coordinate?: number[]; x: number; y: number }): void {
@@ -151,28 +164,21 @@ export class PointMap {
   }
 
   private draw(): void {
-    const { length, positions } = this.points;
+    if (!this.data) return;
+    const { length } = this.points;
     const radius = length > 200_000 ? 1 : length > 20_000 ? 1.6 : 3; // of a point, in pixels, where all are in view
     const layers = [
       new ScatterplotLayer({
         id: "points",
-        data: {
-          length,
-          attributes: {
-            getPosition: { value: positions, size: 2 },
-            getFillColor: { value: this.colors, size: 4, normalized: true },
-          },
-        },
-        getRadius: radius / 2 ** this.whole.zoom,
-        radiusUnits: "common",
-        radiusMinPixels: radius,
-        radiusMaxPixels: MAX_RADIUS_PX,
+        data: this.data,
+        radiusUnits: "pixels",
+        radiusScale: radius * 2 ** (GROWTH * Math.max(0, (this.view.zoom as number) - this.whole.zoom)),
       }),
       new ScatterplotLayer<number>({
         id: "marked",
         data: this.marked === undefined ? [] : [this.marked],
         getPosition: (point) => this.place(point),
-        getRadius: MAX_RADIUS_PX + 3,
+        getRadius: RING_PX,
         radiusUnits: "pixels",
         filled: false,
         stroked: true,

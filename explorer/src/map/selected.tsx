@@ -42,7 +42,7 @@ function NearestOnMap({ entity, hashAt }: { entity: Entity; hashAt: SelectedProp
   const load = (signal: AbortSignal) => similar(entity, entity.type, NUM_NEAREST, signal);
   const { data, loading } = useLoad(joinRef(entity), load);
   return (
-    <section class="card">
+    <section class="card" aria-label="Nearest">
       <h2>Nearest {label(entity.type)}</h2>
       <ol class="list" aria-busy={loading}>
         {data?.map((near) => (

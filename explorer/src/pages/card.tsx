@@ -5,7 +5,8 @@ import { useInfo } from "../context";
 import { compact, count, isEmpty, label, valueText } from "../format";
 import { Bar } from "../parts/bar";
 import { Picture, TypeMark } from "../parts/entity";
-import { hashOf, joinList, joinRef } from "../route";
+import { hashOf, joinRef } from "../route";
+import { historyHash } from "./history";
 
 function ColumnValue({ value }: { value: Value }) {
   if (!Array.isArray(value)) return <>{valueText(value)}</>;
@@ -51,7 +52,7 @@ function Ways({ entity, onMap }: { entity: Entity; onMap: boolean }) {
         </a>
       )}
       {sequence && (
-        <a class="button" href={hashOf(["users"], { sequence: sequence.name, events: joinList([entity.id]) })}>
+        <a class="button" href={historyHash({ sequence: sequence.name, steps: [{ id: String(entity.id) }] })}>
           What next?
         </a>
       )}

@@ -85,7 +85,7 @@ export function Steps({ history, sequence, go, add }: StepsProps) {
   const name = label(sequence.entity);
   return (
     <>
-      <EntitySearch label={`Add a ${name}`} placeholder={`Add a ${name}`} type={sequence.entity} take={({ id }) => add(id)} />
+      <EntitySearch label={`Add ${name}`} placeholder={`Add ${name} by name or id`} type={sequence.entity} take={({ id }) => add(id)} />
       {steps.length > 0 ? (
         <>
           <ol class="list history" aria-label="Events, the latest first">

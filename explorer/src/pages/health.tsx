@@ -7,11 +7,14 @@ import { useLoad } from "../load";
 import { Bar } from "../parts/bar";
 import { TypeMark } from "../parts/entity";
 import { Histogram } from "../parts/histogram";
+import { useLimited } from "../parts/limited";
 import { Empty, Failure, Skeleton, Waiting } from "../parts/state";
 import type { Drift, HealthReport, Hubness, RecallRow, TypeHealth } from "./report";
 
+const NUM_GROUPS = 6;
+
 export function HealthPage() {
-  const { dim } = useInfo();
+  const { dim, types } = useInfo();
   const { data, error, waiting, retry } = useLoad("health", async (signal) => (await getHealth(signal)) as HealthReport);
   return (
     <>
@@ -25,11 +28,13 @@ export function HealthPage() {
       {data && (
         <>
           <ul class="cards wide">
-            {Object.entries(data.types).map(([type, health]) => (
-              <TypeCard key={type} type={type} health={health} dim={dim} />
-            ))}
+            {types.map(({ name }) => {
+              const health = data.types[name];
+              return health && <TypeCard key={name} type={name} health={health} dim={dim} />;
+            })}
           </ul>
           <RecallByDegree rows={data.recall_by_degree} />
+          <Results table={data.evaluation} />
           <DriftSection drift={data.drift} />
         </>
       )}
@@ -65,7 +70,7 @@ function TypeCard({ type, health, dim }: { type: string; health: TypeHealth; dim
         <Figure name="uniformity" value={decimal(health.uniformity)} note="lower is more spread" />
         <Figure name="norm" value={decimal(norms.mean)} note={`± ${decimal(norms.std)}`} />
       </dl>
-      <Histogram data={norms.histogram} name="norm" />
+      {norms.histogram.counts.length > 1 && <Histogram data={norms.histogram} name="norm" />}
       {hubness && <HubnessFigures hubness={hubness} />}
     </li>
   );
@@ -84,16 +89,17 @@ const HubnessFigures = ({ hubness }: { hubness: Hubness }) => (
 );
 
 function RecallByDegree({ rows }: { rows: RecallRow[] }) {
-  const groups = grouped(rows);
+  const [groups, more] = useLimited([...grouped(rows)], NUM_GROUPS);
   return (
     <section class="card" aria-labelledby="recall">
       <h2 id="recall">Recall by degree</h2>
       {rows.length === 0 && <Empty>Not measured: run `omnisage evaluation`.</Empty>}
       <div class="groups">
-        {[...groups].map(([name, members]) => (
-          <RecallGroup key={name} name={name} rows={members} />
+        {groups.map(([name, members]) => (
+          <RecallGroup key={name} name={JSON.parse(name) as string[]} rows={members} />
         ))}
       </div>
+      {more}
     </section>
   );
 }
@@ -101,29 +107,63 @@ function RecallByDegree({ rows }: { rows: RecallRow[] }) {
 function grouped(rows: RecallRow[]): Map<string, RecallRow[]> {
   const groups = new Map<string, RecallRow[]>();
   for (const row of rows) {
-    const name = `${row.task}, ${label(row.metric)}`;
+    const name = JSON.stringify([row.name.replace("->", "→"), label(row.task), row.metric]);
     groups.set(name, [...(groups.get(name) ?? []), row]);
   }
   return groups;
 }
 
-function RecallGroup({ name, rows }: { name: string; rows: RecallRow[] }) {
+function RecallGroup({ name: [name, ...rest], rows }: { name: string[]; rows: RecallRow[] }) {
   const most = Math.max(...rows.map(({ value }) => value), 1e-9);
   return (
     <section>
-      <h3>{name}</h3>
+      <h3>
+        {name} <small>{rest.join(" · ")}</small>
+      </h3>
       <dl class="rows">
         {rows.map((row) => (
           <div key={row.label}>
-            <dt>
-              {row.label} <small>{compact(row.queries)} queries</small>
-            </dt>
+            <dt title={row.label}>{row.meaning}</dt>
             <dd>
-              <Bar share={row.value / most} text={decimal(row.value)} />
+              <span title={`${compact(row.queries)} queries`}>
+                <Bar share={row.value / most} text={decimal(row.value)} />
+              </span>
             </dd>
           </div>
         ))}
       </dl>
+    </section>
+  );
+}
+
+function Results({ table }: { table: HealthReport["evaluation"] }) {
+  if (!table) return null;
+  return (
+    <section class="card" aria-labelledby="results">
+      <h2 id="results">Results</h2>
+      <div class="scroll" tabIndex={0} role="group" aria-label="Table of results">
+        <table>
+          <thead>
+            <tr>
+              {table.headers.map((header) => (
+                <th scope="col" key={header}>
+                  {header}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {table.rows.map(([name, ...cells]) => (
+              <tr key={name}>
+                <th scope="row">{name}</th>
+                {cells.map((cell, column) => (
+                  <td key={column}>{cell}</td>
+                ))}
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
     </section>
   );
 }
@@ -140,12 +180,13 @@ function DriftSection({ drift }: { drift: Record<string, Drift> | null }) {
                 <TypeMark type={type} /> <span class="soft">{count(one.common)} in both versions</span>
               </h3>
               <dl class="figures">
-                <Figure name="cosine" value={decimal(one.mean_cosine)} note="old to new, mean" />
-                {one.neighbor_overlap != null && (
+                <Figure name="cosine" value={decimal(one.mean_cosine)} note="old to new, as they are" />
+                <Figure name="aligned" value={decimal(one.mean_cosine_aligned)} note="the new one turned to the old" />
+                {one.neighbor_overlap !== null && (
                   <Figure name="same nearest" value={percent(one.neighbor_overlap)} note="of the ten nearest" />
                 )}
               </dl>
-              <Histogram data={one.histogram} name="cosine, old to new" />
+              {one.histogram && <Histogram data={one.histogram} name="cosine once aligned" />}
             </li>
           ))}
         </ul>

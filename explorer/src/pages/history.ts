@@ -1,7 +1,7 @@
 /** The history that the playground recommends for, as it stands in the address. */
 
 import type { Id } from "../api";
-import { hashOf, joinList, splitList } from "../route";
+import { decoded, hashOf } from "../route";
 
 export interface Step {
   id: string;
@@ -16,8 +16,8 @@ export interface History {
 
 export function readHistory(options: Record<string, string>, sequences: readonly { name: string }[]): History {
   const known = sequences.some(({ name }) => name === options.sequence);
-  const steps = splitList(options.events).map((text) => {
-    const [id = "", action] = text.split(":").map(decodeURIComponent);
+  const steps = (options.events ?? "").split(",").map((text) => {
+    const [id = "", action] = text.split(":").map(decoded);
     return { id, action };
   });
   return {
@@ -28,10 +28,8 @@ export function readHistory(options: Record<string, string>, sequences: readonly
 }
 
 export function historyHash({ sequence, user, steps }: History): string {
-  const parts = steps.map(({ id, action }) =>
-    [id, action].filter((part): part is string => part !== undefined && part !== "").map(encodeURIComponent).join(":"),
-  );
-  return hashOf(["users"], { sequence, user, events: user ? undefined : joinList(parts) });
+  const parts = steps.map(({ id, action }) => [id, ...(action ? [action] : [])].map(encodeURIComponent).join(":"));
+  return hashOf(["users"], { sequence, user, events: user ? undefined : parts.join(",") });
 }
 
 /** An action or id of the address as the service knows it: a number where its values are numbers. */

@@ -32,8 +32,10 @@ export interface TypeHealth {
 
 export interface RecallRow {
   task: string;
+  name: string; // what is asked with, and for
   metric: string;
-  label: string;
+  label: string; // the slice of the candidates
+  meaning: string;
   queries: number;
   value: number;
   lower?: number | null;
@@ -42,13 +44,15 @@ export interface RecallRow {
 
 export interface Drift {
   common: number;
-  mean_cosine: number;
-  histogram: HistogramData;
-  neighbor_overlap?: number | null;
+  mean_cosine: number | null;
+  mean_cosine_aligned: number | null;
+  histogram: HistogramData | null; // of the cosines once aligned
+  neighbor_overlap: number | null;
 }
 
 export interface HealthReport {
   types: Record<string, TypeHealth>;
   recall_by_degree: RecallRow[];
+  evaluation: { headers: string[]; rows: string[][] } | null;
   drift: Record<string, Drift> | null;
 }

@@ -5,28 +5,21 @@ each test saw last is kept in `build/screenshots/`.
 """
 
 import os
-import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from exploring import keep_screenshot
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from serving import serving
 
-from learning_world import TINY
-
-ROOT = Path(__file__).parents[2]
-SCREENSHOTS = ROOT / "build" / "screenshots"
 # No sandbox: tests may run as root. The rest keeps the browser from asking its maker's servers at every start, and
 # lets it draw without a graphics card.
 FLAGS = [
     *("--no-sandbox", "--no-first-run", "--disable-quic", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
 ]
-NUM_STEPS = 6
-WAIT_S = 60
 
 
 @pytest.fixture(scope="session")
@@ -41,34 +34,10 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def service(browser: Browser, world: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of `omnisage serve` over a finished workspace."""
-    workspace = tmp_path_factory.mktemp("explored")
-    fields = [*TINY, f"training.num_steps={NUM_STEPS}", "evaluation.num_bootstrap=100", "evaluation.ks=[10]"]
-    options = ["--workspace", str(workspace), *(part for field in fields for part in ("--set", field))]
-    omnisage = [sys.executable, "-m", "omnisage"]
-    done = subprocess.run([*omnisage, "run", world, *options], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    log = workspace / "serve.log"
-    with log.open("w") as out:
-        server = subprocess.Popen([*omnisage, "serve", world, *options, "--port", "0"], stderr=out, stdout=out)
-    try:
-        yield _address(server, log)
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
-
-
-def _address(server: subprocess.Popen[bytes], log: Path) -> str:
-    for _ in range(10 * WAIT_S):
-        if found := re.search(r"running on (http://\S+)", log.read_text()):
-            return found[1]
-        try:
-            server.wait(timeout=0.1)
-        except subprocess.TimeoutExpired:
-            continue
-        break
-    raise AssertionError(f"the service did not start: {log.read_text()}")
+def service(browser: Browser, workspace: Path) -> Iterator[str]:
+    """The address of a service over the small world."""
+    with serving(workspace) as client:
+        yield str(client.base_url)
 
 
 @pytest.fixture
@@ -91,9 +60,7 @@ def page(context: BrowserContext, service: str, request: pytest.FixtureRequest) 
     page.on("request", lambda asked: _note_foreign(problems, service, asked.url))
     page.goto(service)
     yield page
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    name = re.sub(r"\W+", "-", request.node.name).strip("-")
-    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page="#/map" not in page.url)
+    keep_screenshot(page, request.node.name)
     assert problems == []
 
 
