@@ -1,6 +1,7 @@
 import { columnFromArray, dictionary, float32, int32, tableFromColumns, tableToIPC, uint32, utf8 } from "@uwdata/flechette";
 import { expect, test } from "vitest";
 import { numberColor, OTHER, rgbOf } from "../src/color";
+import { everyNth } from "../src/map/few";
 import { legendPlace, paint } from "../src/map/paint";
 import { type Categories, type Numbers, readPoints } from "../src/map/points";
 
@@ -79,4 +80,9 @@ test("numbers go along the scale and stop at its ends", () => {
 
 test("one color for all where nothing is to be told apart", () => {
   expect([...paint(1, undefined, new Set(), 9, [1, 2, 3])]).toEqual([1, 2, 3, 9]);
+});
+
+test("every n-th point keeps all numbers of a point together", () => {
+  expect([...everyNth(new Float32Array([0, 1, 10, 11, 20, 21, 30, 31, 40, 41]), 2, 2)]).toEqual([0, 1, 20, 21]);
+  expect([...everyNth(new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8]), 4, 1)]).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
 });

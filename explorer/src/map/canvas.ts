@@ -8,17 +8,19 @@
 import { type BinaryAttribute, Deck, OrthographicView, type OrthographicViewState } from "@deck.gl/core";
 import { ScatterplotLayer } from "@deck.gl/layers";
 import KDBush from "kdbush";
+import { everyNth, NUM_AT_REST, NUM_MOVING } from "./few";
 import type { Points } from "./points";
 
 const REACH_PX = 12; // how far from a point the pointer may be
 const MARGIN = 0.92; // of the canvas that the points fill at first
 const RING_PX = 10;
+const REST_MS = 500; // without a move, until all points are drawn again
 const GROWTH = 0.3; // of a point's radius, in doublings for each doubling of the zoom
 const ZOOM_RANGE = 14; // doublings from the whole
 
 interface BinaryData {
   length: number;
-  attributes: Record<string, BinaryAttribute>;
+  attributes: Record<string, BinaryAttribute & { normalized?: boolean }>;
 }
 
 export interface MapHandlers {
@@ -31,6 +33,8 @@ export class PointMap {
   private readonly deck: Deck<OrthographicView>;
   private points: Points = { length: 0, positions: new Float32Array(), rows: new Uint32Array() };
   private data: BinaryData | undefined; // what the graphics card has; another object is sent to it anew
+  private few: BinaryData | undefined; // instead of it while the map moves, if that is slow
+  private resting: ReturnType<typeof setTimeout> | undefined; // set while the map moves
   private marked: number | undefined;
   private tree: KDBush | undefined;
   private view: OrthographicViewState = { target: [0, 0, 0], zoom: 0 };
@@ -46,15 +50,17 @@ export class PointMap {
       parent,
       views: new OrthographicView({ flipY: false, controller: { inertia: 250, keyboard: { moveSpeed: 80 } } }),
       viewState: this.view,
-      onViewStateChange: ({ viewState }) => this.show(viewState),
+      onViewStateChange: ({ viewState }) => this.move(viewState),
       onHover: (info) => this.hover(info),
       onClick: ({ coordinate }) => {
         const point = coordinate && this.nearest(coordinate[0] as number, coordinate[1] as number);
         if (point !== undefined) this.handlers.chosen(point);
       },
-      onAfterRender: () => this.points.length && this.handlers.drawn(this.points.length),
+      onAfterRender: () => this.data && this.handlers.drawn(this.data.length),
       onResize: ({ width, height }) => this.points.length && this.measure(width, height),
       getCursor: ({ isDragging }) => (isDragging ? "grabbing" : "crosshair"),
+      // The points have smooth edges of their own: no need to draw every pixel four times.
+      deviceProps: { type: "webgl", webgl: { antialias: false } },
       layers: [],
     });
   }
@@ -63,17 +69,22 @@ export class PointMap {
   setPoints(points: Points, keepView: boolean): void {
     this.points = points;
     this.tree = undefined;
+    this.data = undefined;
     this.measure(this.parent.clientWidth, this.parent.clientHeight);
     if (!keepView) this.show(this.whole);
   }
 
-  setColors(colors: Uint8Array<ArrayBuffer>, visible: (point: number) => boolean): void {
+  /**
+   * Args:
+   *   colors: [4N] bytes.
+   *   visible: whether a point is to be found under the pointer.
+   *   isFast: all points may be drawn, at rest and in motion.
+   */
+  setColors(colors: Uint8Array<ArrayBuffer>, visible: (point: number) => boolean, isFast: boolean): void {
     const { length, positions } = this.points;
-    const attributes = {
-      getPosition: { value: positions, size: 2 },
-      getFillColor: { value: colors, size: 4, normalized: true },
-    };
-    this.data = { length, attributes };
+    const part = (step: number) => binaryData(everyNth(positions, 2, step), everyNth(colors, 4, step));
+    this.data = part(isFast ? 1 : Math.ceil(length / NUM_AT_REST));
+    this.few = isFast || length <= NUM_MOVING ? undefined : part(Math.ceil(length / NUM_MOVING));
     this.visible = visible;
     this.draw();
   }
@@ -115,6 +126,7 @@ export class PointMap {
   }
 
   remove(): void {
+    clearTimeout(this.resting);
     this.deck.finalize();
   }
 
@@ -135,6 +147,17 @@ export class PointMap {
     const span = [Math.max(high[0] - low[0], 1e-6), Math.max(high[1] - low[1], 1e-6)] as const;
     const zoom = Math.log2(MARGIN * Math.min(width / span[0], height / span[1]));
     this.whole = { target: [(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, 0], zoom };
+  }
+
+  private move(view: OrthographicViewState): void {
+    const atRest = this.resting === undefined;
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => {
+      this.resting = undefined;
+      this.draw();
+    }, REST_MS);
+    this.show(view);
+    if (atRest) this.draw();
   }
 
   private show(view: OrthographicViewState): void {
@@ -165,15 +188,14 @@ export class PointMap {
 
   private draw(): void {
     if (!this.data) return;
-    const { length } = this.points;
+    const { length } = this.data;
     const radius = length > 200_000 ? 1 : length > 20_000 ? 1.6 : 3; // of a point, in pixels, where all are in view
+    const radiusScale = radius * 2 ** (GROWTH * Math.max(0, (this.view.zoom as number) - this.whole.zoom));
+    const showsFew = this.few !== undefined && this.resting !== undefined;
+    const shared = { radiusUnits: "pixels", radiusScale } as const;
     const layers = [
-      new ScatterplotLayer({
-        id: "points",
-        data: this.data,
-        radiusUnits: "pixels",
-        radiusScale: radius * 2 ** (GROWTH * Math.max(0, (this.view.zoom as number) - this.whole.zoom)),
-      }),
+      new ScatterplotLayer({ id: "points", data: this.data, visible: !showsFew, ...shared }),
+      this.few && new ScatterplotLayer({ id: "few", data: this.few, visible: showsFew, ...shared }),
       new ScatterplotLayer<number>({
         id: "marked",
         data: this.marked === undefined ? [] : [this.marked],
@@ -190,6 +212,14 @@ export class PointMap {
     this.deck.setProps({ layers });
   }
 }
+
+const binaryData = (positions: Float32Array, colors: Uint8Array): BinaryData => ({
+  length: positions.length / 2,
+  attributes: {
+    getPosition: { value: positions, size: 2 },
+    getFillColor: { value: colors, size: 4, normalized: true },
+  },
+});
 
 function treeOf(points: Points): KDBush {
   const tree = new KDBush(points.length, 64, Float32Array);

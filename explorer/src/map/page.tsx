@@ -1,28 +1,30 @@
 /** All entities as points of a plane: colored by type or a column, named under the pointer, opened by a click. */
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { type Entity, getEntity, getEntityOfRow, getMap } from "../api";
+import { ApiError, type Entity, getEntity, getEntityOfRow, getMap } from "../api";
 import { type Rgb, rgbOf, typeColor } from "../color";
 import { navigate, useInfo } from "../context";
-import { count, label } from "../format";
+import { compact, count, label } from "../format";
 import { useLoad } from "../load";
 import { TypeMark } from "../parts/entity";
 import { useSettled } from "../parts/combobox";
 import { Failure, Waiting } from "../parts/state";
 import { hashOf, joinRef, type Route, splitRef } from "../route";
 import { PointMap } from "./canvas";
+import { findRenderer, NUM_AT_REST } from "./few";
 import { Legend } from "./legend";
 import { legendPlace, paint } from "./paint";
 import { type Points, readPoints } from "./points";
 import { Selected } from "./selected";
 
+const NO_WEBGL = new ApiError("This browser cannot draw the map.", 0, "It has no WebGL 2: switch it on, or take another.");
 const NO_PLACES: ReadonlySet<number> = new Set();
 
 export function MapPage({ route }: { route: Route }) {
   const { map, types } = useInfo();
-  const { color, at } = route.options;
+  const { color, at, all } = route.options;
   const type = map.includes(route.options.type ?? "") ? (route.options.type as string) : "";
-  const hashAt = (options: Record<string, string | undefined>) => hashOf(["map"], { type, color, at, ...options });
+  const hashAt = (options: Record<string, string | undefined>) => hashOf(["map"], { type, color, at, all, ...options });
   const go = (options: Record<string, string | undefined>) => navigate(hashAt(options), true);
 
   const load = async (signal: AbortSignal) => {
@@ -39,12 +41,23 @@ export function MapPage({ route }: { route: Route }) {
     setHidden(next);
   };
 
+  const [renderer] = useState(findRenderer);
+  const isFast = renderer === "card" || all !== undefined;
+  const isPart = !isFast && points !== undefined && points.length > NUM_AT_REST;
   const columns = types.find(({ name }) => name === type)?.columns ?? [];
   const coloring = points && (points.coloring ?? points.types);
+  if (renderer === "none") return <Failure error={NO_WEBGL} />;
   return (
     <>
       <h1 class="hidden">Map of the embeddings</h1>
-      <Canvas points={points} type={type} at={at} hidden={hidden} choose={(entity) => go({ at: joinRef(entity) })} />
+      <Canvas
+        points={points}
+        type={type}
+        at={at}
+        hidden={hidden}
+        isFast={isFast}
+        choose={(entity) => go({ at: joinRef(entity) })}
+      />
       <form class="card map-controls" aria-label="What the map shows">
         <label>
           Points
@@ -71,6 +84,12 @@ export function MapPage({ route }: { route: Route }) {
         <p class="soft" role="status">
           {loading ? "Loading …" : points ? `${count(points.length)} points` : ""}
         </p>
+        {isPart && (
+          <p class="soft">
+            About {compact(NUM_AT_REST)} of them are drawn: this browser draws without a graphics card.{" "}
+            <a href={hashAt({ all: "yes" })}>Draw all</a>
+          </p>
+        )}
         {coloring && <Legend coloring={coloring} hidden={hidden} toggle={toggle} />}
       </form>
       {error && <Failure error={error} retry={retry} />}
@@ -85,13 +104,14 @@ interface CanvasProps {
   type: string; // of all points; empty where each has its own
   at?: string;
   hidden: ReadonlySet<number>;
+  isFast: boolean;
   choose: (entity: Entity) => void;
 }
 
 const typeOf = (points: Points, type: string, point: number) =>
   type || (points.types?.names[points.types.codes[point] as number] as string);
 
-function Canvas({ points, type, at, hidden, choose }: CanvasProps) {
+function Canvas({ points, type, at, hidden, isFast, choose }: CanvasProps) {
   const { types } = useInfo();
   const parent = useRef<HTMLDivElement>(null);
   const map = useRef<PointMap>(null);
@@ -122,9 +142,11 @@ function Canvas({ points, type, at, hidden, choose }: CanvasProps) {
     if (!points) return;
     const coloring = points.coloring ?? points.types;
     const categories = coloring?.kind === "category" ? coloring : undefined;
-    const colors = paint(points.length, coloring, hidden, opacityOf(points.length), typeColor(types, type));
-    map.current?.setColors(colors, (point) => !categories || !hidden.has(legendPlace(categories, point)));
-  }, [points, hidden]);
+    const opacity = opacityOf(isFast ? points.length : Math.min(points.length, NUM_AT_REST));
+    const colors = paint(points.length, coloring, hidden, opacity, typeColor(types, type));
+    const visible = (point: number) => !categories || !hidden.has(legendPlace(categories, point));
+    map.current?.setColors(colors, visible, isFast);
+  }, [points, hidden, isFast]);
 
   const marked = usePointAt(points, type, at);
   useEffect(() => map.current?.mark(marked, coveredOf(parent.current)), [marked, points]);
