@@ -8,7 +8,7 @@ import pytest
 from learning_world import HARD, Prepared, prepare, train
 from omnisage.artifact import Plan
 from omnisage.embeddings import stage as embeddings_stage
-from omnisage.schema import NoConfig
+from omnisage.embeddings.config import EmbeddingsConfig
 from world import write_world
 
 
@@ -60,5 +60,7 @@ def embedded_cold(prepared_cold: Prepared, tmp_path_factory: pytest.TempPathFact
     train(prepared_cold, folders["training"], ["training.num_steps=2"])
     plan = Plan("embeddings", {}, 0, {})
     inputs = prepared_cold.inputs()
-    embeddings_stage.run(NoConfig(), plan, folders["embeddings"], num_threads=1, training=folders["training"], **inputs)
+    embeddings_stage.run(
+        EmbeddingsConfig(), plan, folders["embeddings"], num_threads=1, training=folders["training"], **inputs
+    )
     return folders

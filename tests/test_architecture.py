@@ -17,7 +17,17 @@ ORDER += ["explain", "explorer", "baselines", "evaluation", "serve"]
 # `embeddings.online` and `index.filters` use one for those who ask
 DOORS = ("artifact", "config", "leaks", "newcomers", "online", "filters")
 # They know the stages, never the reverse.
-COMMANDS = ("pipeline", "runner", "staleness", "terminal", "cli", "config", "study", "explain_command", "explorer_command")
+COMMANDS = (
+    "pipeline",
+    "runner",
+    "staleness",
+    "terminal",
+    "cli",
+    "config",
+    "study",
+    "explain_command",
+    "explorer_command",
+)
 
 MAX_LINES, MAX_FUNCTION_LINES, MAX_ARGUMENTS = 400, 60, 7
 MAX_LOOP_LINES = 250  # the training loop, one function in sight

@@ -100,7 +100,7 @@ def test_every_mistake_is_listed_with_its_line(tmp_path: Path) -> None:
         "  line 3: entities.item.id: this field is missing; add it",
         '  line 7: entities.item.features.title.kind: got "txt"; '
         "allowed: 'text', 'number', 'category', 'vector', 'image'",
-        "  line 5: entities.item.idd: there is no field 'idd'; did you mean 'id'? (allowed: features, id, table)",
+        "  line 5: entities.item.idd: there is no field 'idd'; did you mean 'id'? (allowed: features, id, name, table)",
         "  line 16: model.dim: got 0; it must be greater than 0",
     ]
 

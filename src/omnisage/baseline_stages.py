@@ -225,11 +225,11 @@ def _gat(name: str, num_hops: int, summary: str) -> Baseline:
         return NoConfig()
 
     def run(job: Job, plan: Plan) -> Manifest:
+        from omnisage.embeddings.config import EmbeddingsConfig
         from omnisage.embeddings.stage import run
-        from omnisage.schema import NoConfig
 
         folders = {stage: job.folder(stage) for stage in _READ} | {"training": job.folder(_training_of(name))}
-        return run(NoConfig(), plan, job.folder(f"{FOLDER}/{name}"), num_threads=job.num_threads, **folders)
+        return run(EmbeddingsConfig(), plan, job.folder(f"{FOLDER}/{name}"), num_threads=job.num_threads, **folders)
 
     stages = _training_stage(name, learning), _vectors_stage(name, (*_READ, _training_of(name)), no_config, run)
     return Baseline(name, summary, stages)

@@ -1,4 +1,4 @@
-"""The `omnisage` command: `run`, `status`, `ablate`, stages and baselines by name, `schema`, `fetch` and `convert`.
+"""The `omnisage` command: `run`, `status`, `ablate`, stages, baselines, `search`, `schema`, `fetch` and `convert`.
 
 Nothing heavy is imported here: stages and data set readers load when they run, so help answers at once.
 """
@@ -20,7 +20,14 @@ from omnisage.launch import read_launch
 from omnisage.pipeline import STAGES, Job, Stage
 from omnisage.runner import inspect, run_one, run_stale
 from omnisage.study.command import ablate
-from omnisage.terminal import print_error, print_outcomes, print_results, print_states, print_states_json
+from omnisage.terminal import (
+    print_error,
+    print_found,
+    print_outcomes,
+    print_results,
+    print_states,
+    print_states_json,
+)
 
 app = App(
     name="omnisage",
@@ -50,7 +57,7 @@ BaselineName = Literal["content", "pinsage", "gat", "gat_2hops", "lightgcn", "tw
 
 _PIPELINE = Group("Whole pipeline", sort_key=0)
 _STAGE = Group("One stage, in order", sort_key=1)
-_USE = Group("Use what came out", sort_key=2)
+_USE = Group("Use the embeddings", sort_key=2)
 _DATA = Group("Config and data", sort_key=3)
 _OPTIONS = Group("Options", sort_key=4)
 
@@ -156,6 +163,8 @@ def serve(place: Place, *, host: str | None = None, port: int | None = None, tok
     token = None if token_file is None else str(token_file.absolute())
     given = {"host": host, "port": port, "token_file": token}
     config = job.config.serve.model_copy(update={name: value for name, value in given.items() if value is not None})
+    # While a reload computes, requests get their turn five times as often as Python would give it.
+    sys.setswitchinterval(0.001)
     overrides = [option for override in place.overrides for option in ("--set", override)]
     server = make_server(
         config,
@@ -246,6 +255,35 @@ def _add_baseline() -> None:
 
 
 _add_baseline()
+
+
+@app.command(group=_USE)
+def search(
+    place: Place,
+    asker: Annotated[str, Parameter(name="TYPE")],
+    wanted: Annotated[str, Parameter(name="ID")],
+    *,
+    to: str | None = None,
+    k: int = 10,
+    where: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    as_json: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
+) -> None:
+    """Print the entities nearest to an entity or to a user.
+
+    Example: `omnisage search omnisage.yaml movie "Toy Story" --where year=1990..1999`
+
+    Args:
+        asker: An entity type; or a sequence, whose users ask and are not given what they have had.
+        wanted: Id or name of the entity, id of the user.
+        to: The entity type that is searched. Default: that of TYPE.
+        k: How many.
+        where: A condition on a number or category: year=1994, year=1990..1999, classes=Comedy,Drama. May be given
+            again; all must hold.
+        as_json: Print a JSON list of id, name and score.
+    """
+    from omnisage.search import find_nearest
+
+    print_found(find_nearest(place.job(), asker, wanted, to=to, k=k, where=where), as_json=as_json)
 
 
 @app.command(group=_DATA)

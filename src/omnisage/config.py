@@ -11,10 +11,12 @@ from pydantic import Field, ValidationError, model_validator
 
 from omnisage.baselines.config import BaselinesConfig
 from omnisage.config_file import explain, read_config_file
+from omnisage.embeddings.config import EmbeddingsConfig
 from omnisage.errors import OmnisageError
 from omnisage.evaluation.config import EvaluationConfig
 from omnisage.explorer.config import ExplorerConfig
 from omnisage.graph.config import GraphConfig
+from omnisage.index.config import IndexConfig
 from omnisage.model.config import ModelConfig
 from omnisage.neighbors.config import NeighborsConfig, NeighborsStageConfig, RankedConfig, Subset
 from omnisage.schema import ConfigModel, Problem, unknown_name, validation_error
@@ -44,6 +46,8 @@ class Config(ConfigModel):
     model: ModelConfig = ModelConfig()
     tasks: TasksConfig = TasksConfig()
     training: TrainingConfig = TrainingConfig()
+    embeddings: EmbeddingsConfig = EmbeddingsConfig()
+    index: IndexConfig = IndexConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     baselines: BaselinesConfig = BaselinesConfig()
     explorer: ExplorerConfig = ExplorerConfig()
@@ -141,6 +145,8 @@ def _find_unknown_names(config: Config) -> list[Problem]:
     for name, log in config.pairs.items():
         check_ends(log, "pairs", name)
         check("sequence", log.from_sequence, config.sequences, "pairs", name, "from_sequence")
+    for name in config.index.types:
+        check("entity type", name, config.entities, "index", "types", name)
     for name in config.split.cold_entities:
         check("entity type", name, config.entities, "split", "cold_entities", name)
     for name, subsets in config.neighbors.subsets.items():

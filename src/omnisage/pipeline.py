@@ -29,6 +29,7 @@ class Job:
     base: Path  # the folder that table paths of the config are relative to
     workspace: Path
     folders: Mapping[str, str] = field(default_factory=dict[str, str])  # of stages whose folder has another name
+    is_forced: bool = False  # stages take nothing from what they left earlier
 
     def folder(self, stage: str) -> Path:
         """Where a stage's artifact is."""
@@ -130,10 +131,11 @@ def _embeddings(job: Job, plan: Plan) -> Manifest:
     from omnisage.embeddings.stage import run
 
     return run(
-        _no_config(job.config),
+        job.config.embeddings,
         plan,
         job.folder("embeddings"),
         num_threads=job.num_threads,
+        is_anew=job.is_forced,
         tables=job.folder("tables"),
         graph=job.folder("graph"),
         neighbors=job.folder("neighbors"),
@@ -145,7 +147,7 @@ def _index(job: Job, plan: Plan) -> Manifest:
     from omnisage.index.stage import run
 
     return run(
-        _no_config(job.config),
+        job.config.index,
         plan,
         job.folder("index"),
         num_threads=job.num_threads,
@@ -208,14 +210,14 @@ STAGES: tuple[Stage, ...] = (
         name="embeddings",
         inputs=("tables", "graph", "neighbors", "training"),
         summary="Embed every entity and every user, keyed by your own ids",
-        config=_no_config,
+        config=lambda config: config.embeddings,
         run=_embeddings,
     ),
     Stage(
         name="index",
         inputs=("embeddings",),
         summary="Build the index that finds the nearest entities of a query",
-        config=_no_config,
+        config=lambda config: config.index,
         run=_index,
     ),
     Stage(

@@ -130,7 +130,7 @@ def _run_if_stale(job: Job, stage: Stage, plan: Plan, place: str, *, force: bool
         print(f"{place}{stage.name}: {reason}", file=sys.stderr, flush=True)
     started = time.perf_counter()
     try:
-        manifest = stage.run(job, plan)
+        manifest = stage.run(replace(job, is_forced=force), plan)
     except OmnisageError as error:
         raise OmnisageError(f"stage '{stage.name}': {error}") from error
     except Exception as error:

@@ -13,7 +13,8 @@ from rich.table import Table
 
 from omnisage.runner import Outcome, State
 
-if TYPE_CHECKING:  # help need not wait for what studies import
+if TYPE_CHECKING:  # help need not wait for what studies and searches import
+    from omnisage.search import Found
     from omnisage.study.compare import Line
 
 _LOG_COLUMNS = 240  # rows of results with every baseline stay whole
@@ -68,6 +69,18 @@ def print_results(headers: list[str], rows: list[list[str]], report: Path) -> No
     console.print()
     console.print(table)
     console.print(f"\nreport: {escape(str(report))}", soft_wrap=True)
+
+
+def print_found(found: list[Found], *, as_json: bool) -> None:
+    """The nearest entities, best first, as a table or for programs."""
+    if as_json:
+        print(json.dumps([dataclasses.asdict(entity) for entity in found], indent=1))
+        return
+    table = Table("", "id", "name", "score", box=None, header_style="bold", pad_edge=False)
+    table.columns[0].justify = table.columns[3].justify = "right"
+    for place, entity in enumerate(found, start=1):
+        table.add_row(str(place), escape(str(entity.id)), escape(entity.name), f"{entity.score:.4f}")
+    _console().print(table)
 
 
 def print_study(titles: dict[str, str], lines: dict[str, list[Line]], out: Path) -> None:

@@ -11,12 +11,15 @@ import torch
 from learning_world import NUM_LONELY, NUM_SHOPS, Prepared, train
 from omnisage.artifact import Manifest, Plan, partial_folder
 from omnisage.batches.pauses import pause_classes
-from omnisage.embeddings import stage
+from omnisage.embeddings import stage, tokens, write
 from omnisage.embeddings.artifact import open_embeddings
+from omnisage.embeddings.config import Dtype, EmbeddingsConfig
 from omnisage.errors import OmnisageError
+from omnisage.model.inference import embed_chosen
 from omnisage.neighbors.artifact import open_neighbors
-from omnisage.schema import NoConfig
+from omnisage.ranges import Arrays, RangeStore
 from omnisage.tables.artifact import CategoryArrays, FeatureArrays, SequencePart, TextArrays
+from omnisage.threads import one_torch_thread, workers
 from omnisage.training.artifact import Trained, open_trained
 from world import NUM_CREATORS
 
@@ -28,9 +31,9 @@ def training(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return out
 
 
-def run(prepared: Prepared, training: Path, out: Path) -> Manifest:
+def run(prepared: Prepared, training: Path, out: Path, dtype: Dtype = "f32") -> Manifest:
     plan = Plan("embeddings", {}, 0, {})
-    return stage.run(NoConfig(), plan, out, num_threads=1, training=training, **prepared.inputs())
+    return stage.run(EmbeddingsConfig(dtype=dtype), plan, out, num_threads=1, training=training, **prepared.inputs())
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +54,8 @@ def test_every_entity_and_every_user_has_a_unit_vector(prepared: Prepared, finis
     for vectors in (*embeddings.entities.values(), *embeddings.users.values()):
         assert vectors.dtype == np.float32
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
-    counts = embeddings.manifest.counts
-    assert counts == {"entities": tables.num_entities, "users": {"user": tables.sequences["user"].num_users}, "dim": 8}
+    sizes = {"entities": tables.num_entities, "users": {"user": tables.sequences["user"].num_users}}
+    assert embeddings.manifest.counts == sizes | {"dim": 8, "computed": sizes}
 
 
 def test_entities_without_neighbors_are_told_apart_by_their_features(prepared: Prepared, finished: Path) -> None:
@@ -143,31 +146,71 @@ def test_feature_queries_are_asked_by_entities_that_have_the_feature(
     np.testing.assert_allclose(embeddings.features["item"]["price"].vectors, expected, atol=2e-6)
 
 
-@pytest.mark.parametrize("after", [0, 2, 5])
-def test_a_killed_run_goes_on_with_the_files_that_are_missing(
+@pytest.mark.parametrize("after", [0, 9, 14, 20])
+def test_a_killed_run_goes_on_with_the_ranges_that_are_missing(
     prepared: Prepared, training: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    out, written = tmp_path / "embeddings", []
-    write = stage.write_array
+    """Killed before the ranges of 16: of tokens the first 9 and more, then of vectors."""
+    monkeypatch.setattr(tokens, "_RANGE_SIZE", 16)
+    monkeypatch.setattr(write, "_RANGE_SIZE", 16)
+    out, written = tmp_path / "embeddings", list[Path]()
+    replace_by, touch = RangeStore.write, Path.touch
 
-    def write_until_killed(path: Path, values: np.ndarray) -> None:
-        if len(written) == after:
+    def count(path: Path) -> None:
+        if len(written) == after and not out.exists() and not resuming:
             raise KeyboardInterrupt
         written.append(path)
-        write(path, values)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(stage, "write_array", write_until_killed)
-        with pytest.raises(KeyboardInterrupt):
-            run(prepared, training, out)
+    def write_range(store: RangeStore, begin: int, end: int, arrays: Arrays) -> None:
+        count(store.folder / str(begin))
+        replace_by(store, begin, end, arrays)
+
+    def mark(path: Path) -> None:
+        count(path)
+        touch(path)
+
+    monkeypatch.setattr(RangeStore, "write", write_range)
+    monkeypatch.setattr(Path, "touch", mark)
+    resuming = False
+    with pytest.raises(KeyboardInterrupt):
+        run(prepared, training, out)
     assert not out.exists()
-    before = {path: path.stat().st_mtime_ns for path in partial_folder(out).rglob("*.npy")}
-    assert len(before) == after
-    again: list[Path] = []
-    monkeypatch.setattr(stage, "write_array", lambda path, values: (again.append(path), write(path, values)))
+    resuming = True
     run(prepared, training, out)
-    assert not set(again) & set(before)
+    assert len(written) == len(set(written)) > 30
     assert bytes_of(out) == bytes_of(finished)
+
+
+def test_vectors_do_not_depend_on_ranges_or_on_what_is_embedded_beside(
+    prepared: Prepared, training: Path, finished: Path
+) -> None:
+    """Bit for bit: that is why some may be computed and others taken from an earlier run."""
+    trained, source = open_trained(training), prepared.source()
+    embeddings = open_embeddings(finished)
+    neighbors = {t: np.arange(n, dtype=np.uint32) for t, n in source.num_entities.items()}
+    embedders = trained.model.embedders
+    for t, n in source.num_entities.items():
+        chosen = np.random.default_rng(0).permutation(n)[: n // 2 + 1].astype(np.uint32)
+        with one_torch_thread(), workers(2) as pool:
+            projected = tokens.project(finished.parent / f"tokens-{t}", embedders, source, neighbors, pool)
+            vectors = tokens.embed_by_tokens(embedders, source, t, chosen, projected, pool)
+        np.testing.assert_array_equal(vectors, embeddings.entities[t][chosen])
+        plain = embed_chosen(trained.model.embedders, source, t, chosen, device=trained.device)
+        np.testing.assert_allclose(vectors, plain, atol=2e-6)
+
+
+@pytest.mark.parametrize("dtype", ["f16", "int8"])
+def test_parquet_may_have_smaller_numbers(prepared: Prepared, training: Path, tmp_path: Path, dtype: Dtype) -> None:
+    run(prepared, training, tmp_path / "embeddings", dtype)
+    vectors = open_embeddings(tmp_path / "embeddings").entities["item"]
+    table = pq.read_table(tmp_path / "embeddings" / "entities" / "item.parquet")
+    kept = np.array(table["embedding"].to_pylist(), np.float32)
+    if dtype == "int8":
+        assert table.schema.field("embedding").type.value_type == "int8"
+        kept = kept * table["scale"].to_numpy()[:, None]
+    else:
+        assert table.schema.field("embedding").type.value_type == "halffloat"
+    np.testing.assert_allclose(kept, vectors, atol=5e-4 if dtype == "f16" else 4.1e-3)
 
 
 def test_without_the_feature_task_and_without_users_there_are_entities_only(prepared: Prepared, tmp_path: Path) -> None:

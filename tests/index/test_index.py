@@ -6,29 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from making_indexes import build, write_embeddings
 from numpy.typing import NDArray
 
-from omnisage.artifact import Plan, begin, commit, manifest_sha256
+from omnisage.artifact import manifest_sha256
 from omnisage.errors import OmnisageError
 from omnisage.index.artifact import NO_ENTITY, Index, open_index
-from omnisage.index.stage import run
-from omnisage.schema import NoConfig
-
-
-def write_embeddings(folder: Path, seed: int = 0, **entities: NDArray[np.float32]) -> Path:
-    partial = begin(folder, Plan("embeddings", {}, seed, {}))
-    (partial / "entities").mkdir()
-    for name, vectors in entities.items():
-        np.save(partial / "entities" / f"{name}.npy", vectors)
-    commit(folder, {})
-    return folder
-
-
-def build(folder: Path, **entities: NDArray[np.float32]) -> tuple[Path, Path]:
-    embeddings = write_embeddings(folder / "embeddings", **entities)
-    plan = Plan("index", {}, 0, {"embeddings": manifest_sha256(embeddings)})
-    run(NoConfig(), plan, folder / "index", num_threads=1, embeddings=embeddings)
-    return folder / "index", embeddings
 
 
 def vectors(rows: int, dim: int = 4, seed: int = 0) -> NDArray[np.float32]:
@@ -38,9 +21,10 @@ def vectors(rows: int, dim: int = 4, seed: int = 0) -> NDArray[np.float32]:
 def test_a_built_index_opens_with_every_type(tmp_path: Path) -> None:
     folder, embeddings = build(tmp_path, film=vectors(9), person=vectors(5))
     index = open_index(folder, embeddings=embeddings)
+    exact = {"dim": 4, "width": 4, "kind": "exact", "added": None}
     assert index.manifest.counts == {
-        "kind": "exact",
-        "types": {"film": {"entities": 9, "dim": 4}, "person": {"entities": 5, "dim": 4}},
+        "space": manifest_sha256(embeddings),
+        "types": {"film": {"entities": 9, **exact}, "person": {"entities": 5, **exact}},
     }
     np.testing.assert_array_equal(index.vectors["film"], vectors(9))
 

@@ -11,7 +11,7 @@ from omnisage.errors import OmnisageError
 from omnisage.graph import NO_NEIGHBOR, Graph, build_graph, open_graph
 from omnisage.neighbors import Block, open_neighbors
 from omnisage.neighbors.config import NeighborsStageConfig
-from omnisage.neighbors.ranges import RangeStore
+from omnisage.ranges import RangeStore
 
 NUM_ENTITIES = {"collection": 20, "item": 50, "tag": 4, "unlinked": 3, "user": 2}
 SUBSETS = {

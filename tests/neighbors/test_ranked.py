@@ -11,7 +11,7 @@ from omnisage.errors import OmnisageError
 from omnisage.graph import NO_NEIGHBOR, build_graph, open_graph
 from omnisage.neighbors import open_neighbors
 from omnisage.neighbors.artifact import open_ranked
-from omnisage.neighbors.ranges import RangeStore
+from omnisage.ranges import RangeStore
 
 TARGETS = {"item": ["item", "collection"], "collection": ["item"], "unlinked": ["item"], "user": ["item", "tag"]}
 RANKED = {"ranks": [2, 7], "targets": TARGETS}

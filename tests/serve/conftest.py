@@ -5,13 +5,13 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
+from serving import serving
 
 from learning_world import TINY
 from omnisage.config import load_config
 from omnisage.explorer_command import run_explorer
 from omnisage.pipeline import Job
 from omnisage.runner import run_stale
-from serving import serving
 from world import write_world
 
 QUICK = ["training.num_steps=2", "evaluation.num_bootstrap=100", "evaluation.num_random_candidates=20"]

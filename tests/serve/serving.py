@@ -14,14 +14,15 @@ from omnisage.serve.server import make_server
 
 
 @contextmanager
-def serving(workspace: Path, **settings: Any) -> Generator[httpx.Client]:
+def serving(workspace: Path, *, page: Path | None = None, **settings: Any) -> Generator[httpx.Client]:
     """Serve a workspace on a free port until the block ends.
 
     Args:
+        page: folder of the built page, instead of the package's.
         settings: fields of `ServeConfig`.
     """
     config = ServeConfig(**({"port": 0, "reload_every_s": 0} | settings))
-    server = make_server(config, name="world", workspace=workspace, base=workspace.parent)
+    server = make_server(config, name="world", workspace=workspace, base=workspace.parent, page=page)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from tables_building import build_tables
+from tables_building import build_tables, plan_config
 
 from omnisage import _native
+from omnisage.errors import OmnisageError
 from omnisage.tables.artifact import (
     CategoryArrays,
     FeatureArrays,
@@ -151,3 +152,17 @@ def test_an_empty_title_is_named_by_its_id(tmp_path: Path) -> None:
     columns = {"id": [1, 2, 3], "title": ["Some Title", " ", None]}
     build_items(tmp_path, columns, {"title": {"kind": "text", "columns": ["title"]}})
     assert open_tables(tmp_path / "workspace" / "tables").names("item") == ["Some Title", "2", "3"]
+
+
+def test_a_column_may_be_named_as_what_people_call_an_entity(tmp_path: Path) -> None:
+    table = {"items.parquet": pa.table({"id": [1, 2, 3], "title": ["a", "b", "c"], "label": ["x", None, "z"]})}
+    features = {"title": {"kind": "text", "columns": ["title"]}}
+    item = {"table": "items.parquet", "id": "id", "name": "label", "features": features}
+    built = build_tables(tmp_path, table, {"entities": {"item": item}})
+    assert open_tables(built).names("item") == ["x", "2", "z"]
+    with pytest.raises(OmnisageError, match=r"entities\.item\.name: .* did you mean 'label'"):
+        build_tables(tmp_path, table, {"entities": {"item": {**item, "name": "lable"}}})
+
+
+def test_without_such_a_column_the_plan_is_that_of_earlier_versions() -> None:
+    assert "name" not in plan_config({"entities": {"item": {"table": "items.parquet", "id": "id"}}})["entities"]["item"]

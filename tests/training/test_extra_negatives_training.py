@@ -16,9 +16,9 @@ from omnisage.batches.batch import Histories
 from omnisage.batches.pauses import pause_classes
 from omnisage.embeddings import stage as embeddings_stage
 from omnisage.embeddings.artifact import open_embeddings
+from omnisage.embeddings.config import EmbeddingsConfig
 from omnisage.errors import OmnisageError
 from omnisage.model.inference import embed_users
-from omnisage.schema import NoConfig
 from omnisage.training import loop
 from omnisage.training.artifact import open_trained
 
@@ -92,7 +92,7 @@ def test_an_opened_model_knows_its_surfaces_and_how_it_reads_time(whole: Path) -
 def test_users_are_embedded_with_surfaces_and_times(prepared_shown: Prepared, whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "embeddings"
     plan = Plan("embeddings", {}, 0, {})
-    embeddings_stage.run(NoConfig(), plan, out, num_threads=1, training=whole, **prepared_shown.inputs())
+    embeddings_stage.run(EmbeddingsConfig(), plan, out, num_threads=1, training=whole, **prepared_shown.inputs())
     embeddings, trained = open_embeddings(out), open_trained(whole)
     part, model = prepared_shown.open_tables().sequences["user"].part("all"), trained.model.sequences["user"]
     assert part.actions is not None

@@ -73,6 +73,31 @@ def build_entity_batch(source: EntitySource, anchors: dict[str, Ids]) -> tuple[E
     return batch, unique
 
 
+def anchors_among_all(source: EntitySource, entity_type: str, ids_B: Ids, firsts: dict[str, int]) -> Anchors:
+    """Some entities as anchors of which neighbors are addressed among all entities, not among those of a batch.
+
+    Args:
+        source: neighborhoods.
+        entity_type: of the anchors; their own features are rows 0 .. B - 1.
+        ids_B: the anchors.
+        firsts: the row of each type's first entity.
+    """
+    neighbors = source.neighbors[entity_type]
+    slots_BK, weights_BK = np.asarray(neighbors.ids[ids_B]), np.asarray(neighbors.weights[ids_B])
+    present_BK = slots_BK != EMPTY
+    rows_BK = np.where(present_BK, slots_BK, 0).astype(np.int64)
+    for block in neighbors.blocks:
+        rows_BK[:, block.begin : block.end] += firsts[block.type]
+    return Anchors(
+        rows_B=torch.arange(len(ids_B)),
+        neighbors_BK=torch.from_numpy(rows_BK),
+        log_weights_BK=torch.from_numpy(log_weights(weights_BK, source.eps)),
+        present_BK=torch.from_numpy(present_BK),
+        weights_BK=torch.from_numpy(weights_BK),
+        ids_B=torch.from_numpy(ids_B.astype(np.int64)),
+    )
+
+
 @dataclass(frozen=True)
 class _Asked:
     """Entities of a type, and the neighbors in their slots."""

@@ -11,11 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from omnisage.artifact import Manifest, read_manifest
+from omnisage.artifact import Manifest, manifest_sha256, read_manifest
+from omnisage.embeddings.config import Dtype
 from omnisage.errors import OmnisageError
 from omnisage.npy import open_npy
 
 Vectors = NDArray[np.float32]
+_ROWS_PER_GROUP = 65536  # of Parquet: what is in memory at once
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,24 @@ def open_embeddings(folder: Path) -> Embeddings:
     return Embeddings(folder, manifest, entities, users, features, cold)
 
 
-def write_array(path: Path, values: NDArray[np.float32] | NDArray[np.uint32]) -> None:
+def space_of(folder: Path) -> str:
+    """What the vectors of an `embeddings` artifact may be multiplied with: those of the same space alone.
+
+    Returns:
+        The sha256 of its manifest, or of that of the version that it was aligned to, or which that was aligned to.
+    """
+    alignment = read_manifest(folder, "embeddings").counts.get("alignment")
+    return manifest_sha256(folder) if alignment is None else alignment["space"]
+
+
+def hashes_path(folder: Path, kind: str, name: str) -> Path:
+    """The file with the hashes of what vectors depend on, of a kind (`entities`, `users`) and a type or sequence."""
+    return folder / "hashes" / kind / f"{name}.npy"
+
+
+def write_array(
+    path: Path, values: NDArray[np.float32] | NDArray[np.uint32] | NDArray[np.uint64] | NDArray[np.bool_]
+) -> None:
     """Write a file of the artifact; a killed run leaves the whole of it or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
@@ -81,17 +100,41 @@ def write_array(path: Path, values: NDArray[np.float32] | NDArray[np.uint32]) ->
     temporary.rename(path)
 
 
-def write_parquet(path: Path, ids: pa.Array, vectors: Vectors) -> None:
-    """Write vectors keyed by the user's own ids.
+def write_parquet(path: Path, ids: pa.Array, vectors: Vectors, dtype: Dtype = "f32") -> None:
+    """Write vectors keyed by the user's own ids, some rows at a time.
 
     Args:
         ids: [N].
-        vectors: [N, D].
+        vectors: [N, D]; may be memory-mapped.
+        dtype: of the vectors in the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    flat = pa.array(np.ascontiguousarray(vectors).ravel())
-    embeddings = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
-    pq.write_table(pa.table({"id": ids, "embedding": embeddings}), path)
+    temporary = path.with_name(path.name + ".tmp")
+    # Also a group of no rows, so that the file has its columns.
+    groups = [slice(begin, begin + _ROWS_PER_GROUP) for begin in range(0, max(len(ids), 1), _ROWS_PER_GROUP)]
+    tables = (pa.table({"id": ids[group], **_columns(vectors[group], dtype)}) for group in groups)
+    first = next(tables)
+    with pq.ParquetWriter(temporary, first.schema) as writer:
+        writer.write_table(first)
+        for table in tables:
+            writer.write_table(table)
+    temporary.rename(path)
+
+
+def _columns(vectors: Vectors, dtype: Dtype) -> dict[str, pa.Array]:
+    match dtype:
+        case "f32":
+            return {"embedding": _lists(vectors)}
+        case "f16":
+            return {"embedding": _lists(vectors.astype(np.float16))}
+        case "int8":
+            scales = np.abs(vectors).max(axis=1, initial=0) / np.float32(127)
+            rounded = np.rint(vectors / np.where(scales == 0, np.float32(1), scales)[:, None]).astype(np.int8)
+            return {"embedding": _lists(rounded), "scale": pa.array(scales)}
+
+
+def _lists(values: NDArray[np.generic]) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).ravel()), values.shape[1])
 
 
 def _load(path: Path) -> Vectors:

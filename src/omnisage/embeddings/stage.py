@@ -1,11 +1,10 @@
 """The `embeddings` stage: a vector for every entity and every user (OmniSage §3.4). Command: `omnisage embeddings`.
 
 Reads `tables`, `graph`, `neighbors` and the weights of `training`. Entities without any neighbor are embedded from
-their own features. A killed run goes on at the first file that is missing. Users at the evaluation queries and
+their own features. A killed run goes on at the first range that is missing. Users at the evaluation queries and
 encoded raw features are written for the evaluation.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,16 +13,20 @@ import torch
 from numpy.typing import NDArray
 
 from omnisage.artifact import Manifest, Plan, begin, commit
-from omnisage.batches.batch import Bags, Histories, RawFeature, to_device
+from omnisage.batches.batch import Bags, RawFeature, to_device
 from omnisage.batches.entities import EntitySource, build_entity_batch
-from omnisage.embeddings.artifact import write_array, write_parquet
+from omnisage.embeddings.artifact import Vectors, write_array
+from omnisage.embeddings.config import EmbeddingsConfig
+from omnisage.embeddings.entities import write_entities
+from omnisage.embeddings.reuse import find_earlier
+from omnisage.embeddings.users import write_queries, write_users
+from omnisage.embeddings.write import Writer
 from omnisage.graph.artifact import open_graph
-from omnisage.model.inference import Vectors, embed_chosen, embed_entities, embed_users
+from omnisage.model.inference import embed_chosen
 from omnisage.neighbors.newcomers import with_newcomers
-from omnisage.progress import track
 from omnisage.randomness import generator
-from omnisage.schema import NoConfig
-from omnisage.tables.artifact import CategoryArrays, SequencePart, Tables, TablesRelation, open_tables
+from omnisage.tables.artifact import CategoryArrays, Tables, TablesRelation, open_tables
+from omnisage.threads import one_torch_thread, workers
 from omnisage.training.artifact import Trained, open_source, open_trained
 
 Ids = NDArray[np.uint32]
@@ -32,22 +35,23 @@ _COLD_PER_BLOCK = 2048
 _MAX_FEATURE_QUERIES = 2000  # per entity type, in the evaluation of the entity-feature task
 
 
-def _ignore(done: int) -> None:
-    """Show no progress."""
-
-
 def run(
-    config: NoConfig,  # noqa: ARG001 - every stage is called alike
+    config: EmbeddingsConfig,
     plan: Plan,
     out: Path,
     *,
-    num_threads: int,  # of walks; torch takes as many as in training, so that results do not depend on it
+    num_threads: int,
+    is_anew: bool = False,
     tables: Path,
     graph: Path,
     neighbors: Path,
     training: Path,
 ) -> Manifest:
-    """Embed everything.
+    """Embed everything; what an artifact in `out` has of the same model with the same hash is taken from there.
+
+    Args:
+        num_threads: to use; the result does not depend on it.
+        is_anew: take nothing from an earlier artifact.
 
     Raises:
         OmnisageError: an input that is missing or damaged.
@@ -55,77 +59,22 @@ def run(
     opened = open_tables(tables)
     trained = open_trained(training)
     source = open_source(opened, graph, neighbors, num_inner=trained.config.num_inner)
-    torch.set_num_threads(trained.manifest.plan.config["training"]["num_threads"])
-    partial = begin(out, plan)
-    entities = {t: _write_entities(partial, t, opened, source, trained) for t in opened.num_entities}
-    users = {
-        name: _write_users(partial, name, opened, entities[opened.sequences[name].entity], trained)
-        for name in trained.model.sequences
-    }
-    _write_cold(partial, opened, source, trained, num_threads, graph=graph, neighbors=neighbors)
-    for entity_type in opened.num_entities:
-        _write_feature_queries(partial, entity_type, source, trained, plan.seed)
+    with one_torch_thread(), workers(num_threads) as pool:
+        writer = Writer(begin(out, plan), None if is_anew else find_earlier(out, plan), config.dtype, pool)
+        num_entities = write_entities(writer, opened, source, trained)
+        num_users = {name: write_users(writer, name, opened, trained) for name in trained.model.sequences}
+        for name in num_users:
+            write_queries(writer, name, opened, trained)
+        _write_cold(writer.partial, opened, source, trained, num_threads, graph=graph, neighbors=neighbors)
+        for entity_type in opened.num_entities:
+            _write_feature_queries(writer.partial, entity_type, source, trained, plan.seed)
     counts = {
-        "entities": {t: len(vectors) for t, vectors in entities.items()},
-        "users": users,
+        "entities": opened.num_entities,
+        "users": {name: opened.sequences[name].num_users for name in num_users},
         "dim": trained.config.embedding_dim,
+        "computed": {"entities": num_entities, "users": num_users},
     }
     return commit(out, counts)
-
-
-def _write_entities(partial: Path, entity_type: str, tables: Tables, source: EntitySource, trained: Trained) -> Vectors:
-    path = partial / "entities" / f"{entity_type}.npy"
-    num_entities = tables.num_entities[entity_type]
-    if not path.exists():
-        with track(f"embeddings of {entity_type}", total=num_entities, unit="entities") as advance:
-            vectors = embed_entities(
-                trained.model.embedders,
-                source,
-                entity_type,
-                begin=0,
-                end=num_entities,
-                device=trained.device,
-                advance=advance,
-            )
-        write_parquet(path.with_suffix(".parquet"), tables.ids(entity_type), vectors)
-        write_array(path, vectors)
-    return np.load(path, mmap_mode="r")
-
-
-def _write_users(partial: Path, name: str, tables: Tables, entities_NE: Vectors, trained: Trained) -> int:
-    """Users after their last event, and users at the evaluation queries; returns the number of users."""
-    sequence = tables.sequences[name]
-
-    def embed(part: SequencePart, queries: NDArray[np.uint32], advance: Callable[[int], None] = _ignore) -> Vectors:
-        return embed_users(
-            trained.model.sequences[name],
-            entities_NE,
-            Histories(part.indptr, part.entities, part.actions, part.times, part.surfaces),
-            queries,
-            max_length=trained.config.sequence.max_length,
-            device=trained.device,
-            advance=advance,
-        )
-
-    path = partial / "users" / f"{name}.npy"
-    if not path.exists():
-        whole = sequence.part("all")
-        lengths = np.diff(whole.indptr.astype(np.int64))
-        queries = np.stack([np.arange(len(lengths)), lengths], axis=1).astype(np.uint32)
-        with track(f"embeddings of {name}", total=len(queries), unit="users") as advance:
-            vectors = embed(whole, queries, advance)
-        write_parquet(path.with_suffix(".parquet"), tables.user_ids(name), vectors)
-        write_array(path, vectors)
-    if name in tables.cold.events:
-        asked = np.unique(tables.cold.events[name][:, :2], axis=0)
-        write_array(partial / "queries" / name / "cold.npy", embed(sequence.part("test"), asked))
-    for part_name in ("validation", "test"):
-        part = sequence.part(part_name)
-        queries_path = partial / "queries" / name / f"{part_name}.npy"
-        if part.queries is not None and not queries_path.exists():
-            with track(f"{part_name} queries of {name}", total=len(part.queries), unit="queries") as advance:
-                write_array(queries_path, embed(part, part.queries, advance))
-    return sequence.num_users
 
 
 def _write_cold(

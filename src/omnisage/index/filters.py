@@ -1,8 +1,8 @@
-"""Which entities of a type have what is wanted: conditions on the columns of `tables` as one mask, for `Index.search`.
+"""Which entities of a type meet some conditions on columns of `tables`, as one mask for `Index.search`.
 
-Columns are the features of kinds `number` and `category`, by their names in the config. A condition is a value, a list of values
-of which one is enough, or a range `{"min": 1990, "max": 1999}` with one end or both, inclusive. Several conditions must all hold; a
-missing value meets none.
+Columns are the features of kinds `number` and `category`, by their names in the config. A condition is a value, a
+list of values of which one is enough, or a range `{"min": 1990, "max": 1999}` with one end or both, inclusive.
+Several conditions must all hold; a missing value meets none.
 
     mask = row_mask(tables, "movie", {"year": {"min": 1990, "max": 1999}, "classes": ["Comedy", "Drama"]})
     index.search("movie", queries, 10, allow=mask)

@@ -38,6 +38,14 @@ class AttentionInput:
     factors_BSH: Tensor | None  # what weights are multiplied with: dropout
 
 
+@dataclass(frozen=True)
+class Scored:
+    """Neighbors whose tokens and scores are there already: inference has them of all entities."""
+
+    tokens_UD: Tensor
+    scores_UG: Tensor  # [U, 2H], of `EntityEncoder.neighbor_scores`
+
+
 def attend(tokens_UD: Tensor, given: AttentionInput) -> tuple[Tensor, Tensor]:
     """The softmax of each head's scores over own tokens and present slots, and the sums of tokens weighted by it.
 

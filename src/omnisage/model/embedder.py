@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from omnisage.batches.batch import Anchors, EntityBatch
+from omnisage.batches.batch import Anchors, EntityBatch, RawFeatures
 from omnisage.batches.description import ModelDescription
 from omnisage.model.aggregators import AggregatingEncoder, SecondHop
+from omnisage.model.attention import Scored
 from omnisage.model.config import ModelConfig
 from omnisage.model.encoder import EntityEncoder
 from omnisage.model.features import FeatureEncoder
@@ -52,17 +53,61 @@ class EntityEmbedders(nn.Module):
             if batch.inner:
                 neighbors = self._read_inner(batch.inner, neighbors, {t: len(of_type) for t, of_type in tokens.items()})
         embeddings = [
-            self.entity_encoders[t](
-                self.feature_encoders[t].own_tokens(vectors[t], anchors.rows_B),
-                neighbors,
-                anchors.neighbors_BK,
-                anchors.log_weights_BK if self._config.aggregator == "transformer" else anchors.weights_BK,
-                anchors.present_BK,
-                direct_BE=self.feature_encoders[t].direct_vectors(batch.features[t], anchors.rows_B),
-            )
-            for t, anchors in batch.anchors.items()
+            self._encode(t, batch.features[t], vectors[t], neighbors, anchors) for t, anchors in batch.anchors.items()
         ]
         return Embedded(torch.cat(embeddings), vectors)
+
+    @property
+    def dim(self) -> int:
+        """Width of tokens."""
+        return self._config.dim
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether neighbors are read by tokens of their own, so that `tokens` and `read` give what `forward` gives."""
+        return self._config.aggregator == "transformer"
+
+    def tokens(self, entity_type: str, raw: RawFeatures) -> Tensor:
+        """The tokens [U, D] that stand for entities where they are neighbors."""
+        encoder = self.feature_encoders[entity_type]
+        return widened(encoder.neighbor_tokens(encoder.vectors(raw)))
+
+    def scores(self, entity_type: str, tokens_UD: Tensor) -> Tensor:
+        """What entities of a type attend to neighbors by, [U, 2H]; [U, 0] where several layers find it anew."""
+        encoder = self.entity_encoders[entity_type]
+        assert isinstance(encoder, EntityEncoder), "others do not score tokens"
+        return encoder.neighbor_scores(tokens_UD) if self._config.num_layers == 1 else tokens_UD[:, :0]
+
+    def read(self, entity_type: str, raw: RawFeatures, neighbors: Scored, anchors: Anchors) -> Tensor:
+        """Embed entities whose neighbors' tokens are there.
+
+        Args:
+            raw: features of B entities, which `anchors.rows_B` are.
+            neighbors: of all types, which `anchors.neighbors_BK` point to.
+
+        Returns:
+            [B, E] float, rows of length 1.
+        """
+        vectors = self.feature_encoders[entity_type].vectors(raw)
+        return self._encode(entity_type, raw, vectors, neighbors, anchors)
+
+    def _encode(
+        self,
+        entity_type: str,
+        raw: RawFeatures,
+        vectors: dict[str, Tensor],
+        neighbors: Tensor | list[Unprojected] | Scored,
+        anchors: Anchors,
+    ) -> Tensor:
+        features = self.feature_encoders[entity_type]
+        return self.entity_encoders[entity_type](
+            features.own_tokens(vectors, anchors.rows_B),
+            neighbors,
+            anchors.neighbors_BK,
+            anchors.log_weights_BK if self._config.aggregator == "transformer" else anchors.weights_BK,
+            anchors.present_BK,
+            direct_BE=features.direct_vectors(raw, anchors.rows_B),
+        )
 
     def _projects_late(self, batch: EntityBatch, num_entities: int) -> bool:
         """Whether neighbors are projected after attention: in training, on a CPU, where few of them are shared."""

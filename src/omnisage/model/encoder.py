@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from omnisage.model.attention import AttentionInput, attend
+from omnisage.model.attention import AttentionInput, Scored, attend
 from omnisage.model.config import ModelConfig
 from omnisage.model.late import Unprojected, attend_late, score
 from omnisage.model.modules import Projection, unit_rows, widened
@@ -91,7 +91,7 @@ class EntityEncoder(nn.Module):
     def forward(
         self,
         own_BFD: Tensor,
-        neighbors: Tensor | list[Unprojected],
+        neighbors: Tensor | list[Unprojected] | Scored,
         neighbors_BK: Tensor,
         log_weights_BK: Tensor,
         present_BK: Tensor,
@@ -102,7 +102,8 @@ class EntityEncoder(nn.Module):
 
         Args:
             own_BFD: tokens of the anchors' own features, float.
-            neighbors: tokens [U, D] of all unique entities of the batch, float; or, by type, what they are maps of.
+            neighbors: tokens [U, D] of all unique entities of the batch, float; or, by type, what they are maps of; or
+                with their scores.
             neighbors_BK: which of the entities, int64; any valid one where absent.
             log_weights_BK: scaled log(1 + weight) in [0, 1], float.
             present_BK: bool, False for empty slots.
@@ -115,8 +116,9 @@ class EntityEncoder(nn.Module):
         if len(self.layers.layers) == 1:
             cls_BD = self.collapsed(own_BFD, neighbors, neighbors_BK, log_weights_BK, present_BK)
         else:
-            assert isinstance(neighbors, Tensor), "several layers read tokens"
-            cls_BD = self.ordinary(own_BFD, neighbors, neighbors_BK, log_weights_BK, present_BK)
+            tokens_UD = neighbors.tokens_UD if isinstance(neighbors, Scored) else neighbors
+            assert isinstance(tokens_UD, Tensor), "several layers read tokens"
+            cls_BD = self.ordinary(own_BFD, tokens_UD, neighbors_BK, log_weights_BK, present_BK)
         return self.beside_direct(self.head(cls_BD) + self.skip(own_BFD.flatten(1)), direct_BE)
 
     def ordinary(
@@ -135,24 +137,24 @@ class EntityEncoder(nn.Module):
     def collapsed(
         self,
         own_BFD: Tensor,
-        neighbors: Tensor | list[Unprojected],
+        neighbors: Tensor | list[Unprojected] | Scored,
         neighbors_BK: Tensor,
         log_weights_BK: Tensor,
         present_BK: Tensor,
     ) -> Tensor:
         """The CLS output [B, D] of a single layer, exactly, without building the token sequence."""
-        layer = self.layers.layers[0]
-        assert isinstance(layer, nn.TransformerEncoderLayer)
+        layer = self._single_layer
         attention = layer.self_attn
         value_weight_HdD, value_bias_H1d = _value_projection(attention)
         # Sums over many slots, and gradients of tokens that stand in many: in float32 whatever the products are in.
         with torch.autocast(own_BFD.device.type, enabled=False):
             given = self.attention_input(own_BFD, neighbors, neighbors_BK, log_weights_BK, present_BK)
-            if isinstance(neighbors, Tensor):
-                reads_HBD, totals_HB = attend(neighbors, given)
-                values_HBd = reads_HBD @ value_weight_HdD.transpose(1, 2)
-            else:
+            if isinstance(neighbors, list):
                 values_HBd, totals_HB = attend_late(neighbors, given, value_weight_HdD)
+            else:
+                tokens_UD = neighbors.tokens_UD if isinstance(neighbors, Scored) else neighbors
+                reads_HBD, totals_HB = attend(tokens_UD, given)
+                values_HBd = reads_HBD @ value_weight_HdD.transpose(1, 2)
         attended_BD = attention.out_proj(
             (values_HBd + totals_HB[..., None] * value_bias_H1d).transpose(0, 1).flatten(1)
         )
@@ -161,25 +163,19 @@ class EntityEncoder(nn.Module):
     def attention_input(
         self,
         own_BFD: Tensor,
-        neighbors: Tensor | list[Unprojected],
+        neighbors: Tensor | list[Unprojected] | Scored,
         neighbors_BK: Tensor,
         log_weights_BK: Tensor,
         present_BK: Tensor,
     ) -> AttentionInput:
         """What the collapsed layer's attention reads, from its one query to the scores of every token."""
-        layer = self.layers.layers[0]
-        assert isinstance(layer, nn.TransformerEncoderLayer)
-        attention = layer.self_attn
         cls_D = self.cls + self.positions[0]
-        # The key bias adds the same to every score of a head, so it cancels in the softmax.
-        readers_HD = _score_vectors(attention, cls_D)
-        gates_2D = torch.stack([self.gate_offset, self.gate_slope])
-        readers_GD = (gates_2D[:, None] * readers_HD).flatten(0, 1)
+        readers_HD, gates_2D, readers_GD = self._readers()
         own_positions, slot_positions = self.positions[1:].split([own_BFD.shape[1], neighbors_BK.shape[1]])
         own_BJD = torch.cat([cls_D.expand(len(own_BFD), 1, -1), own_BFD + own_positions], dim=1)
-        shape_BSH = (len(own_BFD), len(self.positions), attention.num_heads)
+        shape_BSH = (len(own_BFD), len(self.positions), self._single_layer.self_attn.num_heads)
         return AttentionInput(
-            scores_UG=neighbors @ readers_GD.T if isinstance(neighbors, Tensor) else score(neighbors, readers_GD),
+            scores_UG=_scores(neighbors, readers_GD),
             neighbors_BK=neighbors_BK,
             log_weights_BK=log_weights_BK,
             present_BK=present_BK,
@@ -192,6 +188,29 @@ class EntityEncoder(nn.Module):
             if self.training and self.dropout
             else None,
         )
+
+    def neighbor_scores(self, tokens_UD: Tensor) -> Tensor:
+        """What a single layer attends to neighbors by, [U, 2H]: a function of the neighbor alone."""
+        return _scores(tokens_UD, self._readers()[2])
+
+    @property
+    def _single_layer(self) -> nn.TransformerEncoderLayer:
+        layer = self.layers.layers[0]
+        assert isinstance(layer, nn.TransformerEncoderLayer)
+        return layer
+
+    def _readers(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The vectors that score tokens [H, D], the gates [2, D], and both together [2H, D]."""
+        # The key bias adds the same to every score of a head, so it cancels in the softmax.
+        readers_HD = _score_vectors(self._single_layer.self_attn, self.cls + self.positions[0])
+        gates_2D = torch.stack([self.gate_offset, self.gate_slope])
+        return readers_HD, gates_2D, (gates_2D[:, None] * readers_HD).flatten(0, 1)
+
+
+def _scores(neighbors: Tensor | list[Unprojected] | Scored, readers_GD: Tensor) -> Tensor:
+    if isinstance(neighbors, Scored):
+        return neighbors.scores_UG
+    return score(neighbors, readers_GD) if isinstance(neighbors, list) else neighbors @ readers_GD.T
 
 
 def _score_vectors(attention: nn.MultiheadAttention, cls_D: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from omnisage.graph.artifact import NO_NEIGHBOR, Graph, Neighborhoods, Walk
 from omnisage.neighbors.artifact import Block
 from omnisage.neighbors.config import NeighborsConfig, Subset
 from omnisage.neighbors.layout import lay_out
-from omnisage.neighbors.ranges import Arrays
+from omnisage.ranges import Arrays
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from omnisage.errors import OmnisageError
 from omnisage.graph.artifact import Graph, Walk
 from omnisage.neighbors.artifact import Block
 from omnisage.neighbors.config import NeighborsStageConfig
-from omnisage.neighbors.ranges import Arrays, RangeStore
+from omnisage.ranges import Arrays, RangeStore
 
 _RANGES = "ranked-ranges"
 _SLOTS_PER_CALL = 1 << 22  # 32 MiB of ids and weights
@@ -66,6 +66,7 @@ def write_ranked(
             folder=partial / _RANGES / entity_type,
             num_entities=graph.num_entities[entity_type],
             range_size=config.range_size,
+            stage="neighbors",
             columns={"ranked": (np.uint32, blocks[-1].end)},
         )
         store.fill(

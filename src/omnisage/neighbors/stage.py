@@ -17,8 +17,8 @@ from omnisage.graph.artifact import Graph, open_graph
 from omnisage.neighbors.compute import SubsetWalk, compute_neighbors, make_subset_walks
 from omnisage.neighbors.config import NeighborsConfig, NeighborsStageConfig, Subset
 from omnisage.neighbors.layout import choose_subsets, lay_out
-from omnisage.neighbors.ranges import Arrays, RangeStore
 from omnisage.neighbors.ranked import delete_ranges, lay_out_ranked, write_ranked
+from omnisage.ranges import Arrays, RangeStore
 
 _SOURCES_PER_CALL = 4096
 
@@ -61,6 +61,7 @@ def _write_neighborhoods(
             folder=partial / "ranges" / entity_type,
             num_entities=graph.num_entities[entity_type],
             range_size=config.range_size,
+            stage="neighbors",
             columns={"ids": (np.uint32, width), "weights": (np.float32, width), "mass": (np.float32, len(chosen))},
         )
         compute = _computing(entity_type, walks[entity_type])

@@ -23,7 +23,6 @@ from omnisage.serve.explorer_maker import ExplorerMaker
 from omnisage.serve.guard import Guard
 from omnisage.serve.holder import Holder
 from omnisage.serve.metrics import Measured, Metrics
-from omnisage.serve.page import mount_page
 
 _ROUTES = (entity_routes, retrieval_routes, embedding_routes, explain_routes, explorer_routes, operation_routes)
 _REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -68,7 +67,6 @@ def create_app(
     app.add_middleware(Measured, metrics=app.state.metrics)
     for routes in _ROUTES:
         app.include_router(routes.router)
-    mount_page(app)
     return app
 
 

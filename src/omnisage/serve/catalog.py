@@ -17,7 +17,7 @@ from omnisage.errors import OmnisageError
 from omnisage.graph.artifact import Graph, Ids
 from omnisage.names import Names
 from omnisage.schema import unknown_name
-from omnisage.tables.artifact import Tables
+from omnisage.tables.artifact import Tables, VectorArrays
 
 Id = int | str
 """An external id, as the tables have it."""
@@ -92,6 +92,13 @@ class Catalog:
     def values(self, entity_type: str, entity: int) -> dict[str, str | float | list[str] | None]:
         """The columns of an entity, by name."""
         return {name: column.value(entity) for name, column in self.columns[entity_type].items()}
+
+    def has_image(self, entity_type: str, entity: int) -> bool:
+        """Whether the first image feature of an entity was there when the tables were read."""
+        kinds = self.tables.manifest.counts["features"][entity_type]
+        name = next(name for name, of in kinds.items() if of["kind"] == "image")
+        arrays = self.tables.features[entity_type][name]
+        return isinstance(arrays, VectorArrays) and bool(arrays.present[entity])
 
     def links(self, entity_type: str, entity: int) -> Iterator[tuple[str, str, NDArray[np.uint32]]]:
         """Of each relation that touches the type: its name, the type at the other end, and the ids linked there."""

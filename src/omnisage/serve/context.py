@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from omnisage.embeddings.online import Online
 from omnisage.errors import OmnisageError
-from omnisage.index.artifact import NO_ENTITY
 from omnisage.schema import unknown_name
 from omnisage.serve.catalog import Id
 from omnisage.serve.config import LimitsConfig, ServeConfig
@@ -99,6 +98,7 @@ class Context:
     def hits(self, entity_type: str, scores: NDArray[np.float32], entities: NDArray[np.uint32]) -> list[Hit]:
         """What a search found, [k] each; places that are empty are left out."""
         catalog = self.served.catalog
+        num_entities = catalog.tables.num_entities[entity_type]
         return [
             Hit(
                 type=entity_type,
@@ -108,7 +108,7 @@ class Context:
                 columns=catalog.values(entity_type, entity),
             )
             for score, entity in zip(scores.tolist(), entities.tolist(), strict=True)
-            if entity != NO_ENTITY
+            if entity < num_entities  # neither an empty place, nor added to the index without an id of the user's
         ]
 
 

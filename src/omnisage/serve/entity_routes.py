@@ -1,12 +1,14 @@
 """Routes that say what there is: info, search, one entity."""
 
 from typing import Annotated
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from omnisage import __version__
 from omnisage.model.explain import is_explained
 from omnisage.serve.context import Context, Given
+from omnisage.serve.errors import ApiError
 from omnisage.serve.schemas import (
     ColumnInfo,
     Entity,
@@ -58,19 +60,16 @@ def search(
     type: Annotated[TypeName | None, Query(description="only of this type")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 10,
 ) -> SearchAnswer:
-    """Entities with words that begin as those of `q`: first whole names, then the best connected."""
+    """Entities with words that begin as those of `q`: first those that begin so, then the best connected."""
     served = context.served
     words = query_words(q)
     types = list(served.texts) if type is None else [context.check_type(type)]
     found = [
-        (bool(begins), -int(served.catalog.popularity[t][entity]), t, int(entity))
+        (-int(rank), -int(served.catalog.popularity[t][entity]), t, int(entity))
         for t in types
-        for entity, begins in zip(
-            *search_names(served.texts[t], words, served.catalog.popularity[t], limit), strict=True
-        )
+        for entity, rank in zip(*search_names(served.texts[t], words, served.catalog.popularity[t], limit), strict=True)
     ]
-    found.sort(key=lambda hit: (not hit[0], *hit[1:]))
-    return SearchAnswer(results=[context.ref(t, entity) for _, _, t, entity in found[:limit]])
+    return SearchAnswer(results=[context.ref(t, entity) for _, _, t, entity in sorted(found)[:limit]])
 
 
 @router.get("/users")
@@ -100,14 +99,35 @@ def entity(
         **dict(context.ref(type, dense)),
         columns=catalog.values(type, dense),
         row=dense,
-        image=None,
+        image=_image_url(context, type, dense),
         degree=catalog.degree(type, dense),
     )
 
 
+@router.get("/image", response_class=Response, responses={200: {"content": {"image/png": {}}}})
+def image(context: Given, type: TypeName, id: Annotated[str, Query(max_length=1000)]) -> Response:
+    """The image of an entity, at most 512 pixels wide and high."""
+    external = context.served.catalog.external(type, context.entity(type, id))
+    found = context.served.images.png(type, external) if type in context.served.images.types else None
+    if found is None:
+        raise ApiError(404, "no_image", f"'{type}' {external!r} has no image that can be read", "see its 'image'")
+    headers = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
+    return Response(found, media_type="image/png", headers=headers)
+
+
+def _image_url(context: Context, entity_type: str, entity: int) -> str | None:
+    """Where the image of an entity is; None if its table has none."""
+    catalog = context.served.catalog
+    if entity_type not in context.served.images.types or not catalog.has_image(entity_type, entity):
+        return None
+    return "/v1/image?" + urlencode({"type": entity_type, "id": catalog.external(entity_type, entity)})
+
+
 def _type_info(context: Context, entity_type: str) -> TypeInfo:
     catalog = context.served.catalog
-    columns = [ColumnInfo(name=name, kind=column.kind) for name, column in catalog.columns[entity_type].items()]
     return TypeInfo(
-        name=entity_type, entities=catalog.tables.num_entities[entity_type], columns=columns, has_image=False
+        name=entity_type,
+        entities=catalog.tables.num_entities[entity_type],
+        columns=[ColumnInfo(name=name, kind=column.kind) for name, column in catalog.columns[entity_type].items()],
+        has_image=entity_type in context.served.images.types,
     )

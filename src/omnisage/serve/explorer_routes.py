@@ -37,7 +37,7 @@ def points(
     explorer = _explorer(context)
     if type is None:
         if column is not None:
-            raise ApiError(422, "invalid_request", "column belongs to a type", "give type, too")
+            raise ApiError(404, "unknown_column", "columns belong to a type, and none is given", "give type, too")
         return arrow_response(_all_points(explorer))
     context.check_type(type)
     if type not in explorer.points:

@@ -29,7 +29,8 @@ class _Page(StaticFiles):
         return response
 
 
-def mount_page(app: FastAPI, folder: Path = _STATIC) -> None:
+def mount_page(app: FastAPI, folder: Path | None = None) -> None:
     """Serve the page at `/`, if it was built; after all other routes, which would be hidden otherwise."""
+    folder = folder or _STATIC
     if (folder / "index.html").is_file():
         app.mount("/", _Page(directory=folder, html=True), name="page")

@@ -9,6 +9,7 @@ from omnisage.serve.app import create_app
 from omnisage.serve.config import ServeConfig
 from omnisage.serve.explorer_maker import ExplorerMaker
 from omnisage.serve.holder import Holder
+from omnisage.serve.page import mount_page
 from omnisage.serve.state import open_served
 
 _MIN_TOKEN = 16  # characters; fewer can be guessed
@@ -23,6 +24,7 @@ def make_server(
     base: Path,
     num_threads: int = 1,
     make_explorer: list[str] | None = None,
+    page: Path | None = None,
 ) -> uvicorn.Server:
     """A server that is ready to run.
 
@@ -33,6 +35,7 @@ def make_server(
         base: the folder that paths of the config are relative to.
         num_threads: of a search.
         make_explorer: the arguments of `omnisage` that make the map and the health report; None: nobody does.
+        page: folder of the built page; None: that of the package.
 
     Raises:
         OmnisageError: the workspace cannot be served, or the token cannot be read.
@@ -46,6 +49,7 @@ def make_server(
     holder = Holder(lambda: open_served(name, workspace, base=base, num_threads=num_threads))
     maker = None if make_explorer is None else ExplorerMaker(make_explorer)
     app = create_app(holder, config, token=token, maker=maker)
+    mount_page(app, page)
     settings = uvicorn.Config(
         app,
         host=config.host,

@@ -19,8 +19,8 @@ from omnisage.explain import Explainer, open_explainer
 from omnisage.index.artifact import Index, open_index
 from omnisage.serve.catalog import Catalog, open_catalog
 from omnisage.serve.explorer_cell import ExplorerCell
+from omnisage.serve.images import Images
 from omnisage.serve.search import searchable
-from omnisage.training.artifact import open_trained
 
 _INPUTS = ("tables", "graph", "neighbors", "training")
 
@@ -38,6 +38,7 @@ class Served:
     index: Index
     texts: dict[str, pa.Array]  # by type, what is searched for names
     explainer: Explainer
+    images: Images
     online: Online | None  # None: a model that cannot embed what it has not seen
 
     @cached_property
@@ -65,18 +66,24 @@ def open_served(name: str, workspace: Path, *, base: Path | None = None, num_thr
     """
     sha256 = _check_lineage(workspace)
     index = open_index(workspace / "index", embeddings=workspace / "embeddings", num_threads=num_threads)
-    trained = open_trained(workspace / "training")
-    explainer = open_explainer(workspace, trained=trained)
+    online = _open_online(workspace, base, num_threads)
+    explainer = open_explainer(workspace, trained=None if online is None else online.trained)
     embeddings = explainer.embeddings
     catalog = open_catalog(explainer.tables, explainer.graph)
     texts = {t: searchable(catalog.names.own(t), catalog.ids[t].external) for t in embeddings.entities}
-    online = None
-    if trained.config.num_hops == 1:
-        online = open_online(workspace, base=base, num_threads=num_threads)
-    served = Served(name, workspace, sha256, datetime.now(UTC), catalog, embeddings, index, texts, explainer, online)
+    images = Images(catalog.tables, workspace.parent if base is None else base)
+    loaded_at = datetime.now(UTC)
+    served = Served(name, workspace, sha256, loaded_at, catalog, embeddings, index, texts, explainer, images, online)
     if _check_lineage(workspace) != sha256:  # replaced while it was being opened
         raise OmnisageError(f"{workspace} was changed while it was opened; it is opened again when it is complete")
     return served
+
+
+def _open_online(workspace: Path, base: Path | None, num_threads: int) -> Online | None:
+    """None for a model of two hops, which is for comparison and embeds nothing new."""
+    if read_manifest(workspace / "training", "training").plan.config["model"]["num_hops"] > 1:
+        return None
+    return open_online(workspace, base=base, num_threads=num_threads)
 
 
 def version_of(workspace: Path) -> str | None:

@@ -77,6 +77,14 @@ class Entity(ConfigModel):
 
     table: str
     id: str
+    # Left out of plans where it is not given, so that what earlier versions made is not stale.
+    name: Annotated[
+        str | None,
+        Field(
+            exclude_if=lambda name: name is None,
+            description="column with what people call an entity; none: the first column of text, else the id",
+        ),
+    ] = None
     features: dict[Name, Feature] = {}
 
 

@@ -6,9 +6,6 @@ bytes as one that finds none.
 
 import os
 import time
-from collections.abc import Generator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -33,8 +30,8 @@ from omnisage.tables.encodings import KEY, Encodings, Keys
 from omnisage.tables.expressions import Table
 from omnisage.tables.features import FeatureColumn
 from omnisage.tables.images import load_image_encoder
-from omnisage.tables.pretrained import one_torch_thread
 from omnisage.tables.texts import load_text_encoder
+from omnisage.threads import one_torch_thread, workers
 
 _CHUNKS = {"image": 256, "text": 4096}  # contents in memory at once
 _MAX_PENDING, _ADD_EVERY_S = 4096, 30.0  # what a killed run may lose
@@ -175,7 +172,7 @@ def _encode_missing(job: _Job, missing: Keys, num_threads: int) -> dict[str, str
     with (
         track(description, total=len(missing), unit=f"{job.encoder.kind}s") as advance,
         one_torch_thread(),
-        _workers(num_threads) as pool,
+        workers(num_threads) as pool,
         _Pending(job.encodings) as pending,
     ):
         contents = job.contents.read(missing)
@@ -192,16 +189,6 @@ def _encode_missing(job: _Job, missing: Keys, num_threads: int) -> dict[str, str
                     pending.append(key, result)
                 advance()
     return refused
-
-
-@contextmanager
-def _workers(num_threads: int) -> Generator[Executor]:
-    """Threads that, when the work ends early, do not first do what is still waiting."""
-    pool = ThreadPoolExecutor(num_threads)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 class _Pending:

@@ -95,6 +95,8 @@ def write_entities(connection: Backend, entity: EntityTable, folder: Path) -> No
 def _number(connection: Backend, name: str, entity: Entity, base: Path, earlier: Path) -> tuple[Table, Source]:
     """The ids of a type with their numbers, and the table that they come from."""
     source = open_source(connection, f"entities.{name}", entity.table, base)
+    if entity.name is not None:
+        source.column("name", entity.name)
     current = source.rows.select(id=id_column(connection, source, "id", entity.id))
     repeated = current.group_by("id").agg(rows=current.count()).filter(lambda counted: counted.rows > 1)
     remedy = "an id stands for one entity: keep one row for each"
@@ -133,10 +135,11 @@ def _ranks(column: str) -> Column:
 
 
 def _names(entity: EntityTable) -> Table:
-    """What people see of an entity: the first column of its first text feature, else its id."""
-    texts = [feature for feature in entity.config.features.values() if isinstance(feature, TextFeature)]
-    if texts:
-        text = entity.source.column("features", texts[0].columns[0]).cast("string").strip().nullif("")
+    """What people see of an entity: the column that the config names, else of its first text feature; else its id."""
+    texts = [feature.columns[0] for feature in entity.config.features.values() if isinstance(feature, TextFeature)]
+    option, column = ("name", entity.config.name) if entity.config.name else ("features", next(iter(texts), None))
+    if column is not None:
+        text = entity.source.column(option, column).cast("string").strip().nullif("")
     else:
         text = ibis.null("string")
     rows = entity.content(text=text).order_by("entity")

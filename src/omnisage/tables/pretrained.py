@@ -1,6 +1,5 @@
 """Loading a pretrained model of the user's: from its folder alone, with all of its weights, for encoding only."""
 
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -60,21 +59,6 @@ def refusing(encoder: Encoder) -> Generator[None]:
         raise
     except Exception as error:  # what reads configs and tokenizers raises plain exceptions
         raise _cannot_load(encoder, error) from error
-
-
-@contextmanager
-def one_torch_thread() -> Generator[None]:
-    """Let torch, if it is loaded, work in the thread that calls it: sums split over threads round as they are split."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        yield
-        return
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(num_threads)
 
 
 def _cannot_load(encoder: Encoder, reason: object) -> OmnisageError:

@@ -24,12 +24,17 @@ Arrays = dict[str, NDArray[Any]]  # by name of the file, [n, width] each
 
 @dataclass(frozen=True)
 class RangeStore:
-    """The ranges of one entity type with `num_entities` entities, and what is stored of each entity."""
+    """The ranges of one entity type with `num_entities` entities, and what is stored of each entity.
+
+    Or of some of its entities: then an id is a place among these.
+    """
 
     folder: Path
     num_entities: int
     range_size: int
     columns: dict[str, tuple[DTypeLike, int]]  # type and width of each array
+    stage: str  # that the ranges are of
+    unit: str = "entities"
 
     def fill(self, compute: Callable[[NDArray[np.uint32]], Arrays], *, sources_per_call: int, label: str) -> None:
         """Compute the ranges that are not there yet.
@@ -39,7 +44,7 @@ class RangeStore:
             sources_per_call: between two updates of the progress bar; bounds the memory of a call as well.
             label: of the progress bar.
         """
-        with track(label, total=self.num_entities, unit="entities") as advance:
+        with track(label, total=self.num_entities, unit=self.unit) as advance:
             for begin, end in self.ranges():
                 if self.is_done(begin, end):
                     advance(end - begin)
@@ -85,7 +90,7 @@ class RangeStore:
         """Open a stored range, memory-mapped."""
         folder, rows = self._folder(begin, end), end - begin
         return {
-            name: open_npy(folder / f"{name}.npy", "neighbors", dtype, (rows, width))
+            name: open_npy(folder / f"{name}.npy", self.stage, dtype, (rows, width))
             for name, (dtype, width) in self.columns.items()
         }
 
@@ -95,9 +100,13 @@ class RangeStore:
             dtype, width = self.columns[name]
             path.parent.mkdir(parents=True, exist_ok=True)
             whole = open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=(self.num_entities, width))
-            for begin, end in self.ranges():
-                whole[begin:end] = self.read(begin, end)[name]
+            self.copy(name, whole)
             whole.flush()
+
+    def copy(self, name: str, whole: NDArray[Any], rows: NDArray[np.integer] | None = None) -> None:
+        """Copy an array from all ranges into `whole`, entity i into row i, or into `rows[i]`."""
+        for begin, end in self.ranges():
+            whole[slice(begin, end) if rows is None else rows[begin:end]] = self.read(begin, end)[name]
 
     def mean(self, name: str) -> float:
         """The mean of the entries of an array that are not 0; 0 if there are none."""

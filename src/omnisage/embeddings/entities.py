@@ -1,0 +1,108 @@
+"""Vectors of all entities: each projected once, those whose hash an earlier artifact has taken from there."""
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omnisage.artifact import SCRATCH
+from omnisage.batches.entities import EMPTY, EntitySource, Ids
+from omnisage.embeddings.artifact import Vectors, hashes_path, write_array
+from omnisage.embeddings.fingerprints import Hashes, hash_entities, hash_own
+from omnisage.embeddings.reuse import NEW, rows_of_entities
+from omnisage.embeddings.tokens import ROWS_PER_BLOCK, Tokens, embed_by_tokens, project
+from omnisage.embeddings.write import Kind, Writer
+from omnisage.model.inference import embed_chosen
+from omnisage.npy import open_npy
+from omnisage.tables.artifact import Tables
+from omnisage.training.artifact import Trained
+
+_ROWS_PER_CALL = 16 * ROWS_PER_BLOCK
+_ROWS_HASHED = 1 << 14  # at a time
+_CHOSEN_PER_CALL = 2048
+
+
+def write_entities(writer: Writer, tables: Tables, source: EntitySource, trained: Trained) -> dict[str, int]:
+    """Write the vectors of every entity of every type.
+
+    Returns:
+        By type, how many were computed.
+    """
+    if not by_tokens(trained):
+        return {t: _write_one(writer, tables, source, trained, t) for t in tables.num_entities}
+    hashes = _write_hashes(writer.partial, source)
+    rows = {t: rows_of_entities(writer.earlier, t, of_type) for t, of_type in hashes.items()}
+    new = {t: np.flatnonzero(of_type == NEW).astype(np.uint32) for t, of_type in rows.items()}
+    todo = [t for t in rows if not writer.is_done("entities", t)]
+    if todo:
+        folder, embedders = writer.partial / SCRATCH / "tokens", trained.model.embedders
+        tokens = project(folder, embedders, source, _neighbors_of(source, new), writer.pool)
+        for t in todo:
+            kind = Kind("entities", t, tables.ids(t), trained.config.embedding_dim)
+            compute = _computing(trained, source, t, tokens, writer.pool)
+            writer.write(kind, rows[t], compute, rows_per_call=_ROWS_PER_CALL)
+    return {t: len(ids) for t, ids in new.items()}
+
+
+def by_tokens(trained: Trained) -> bool:
+    """Whether entities are embedded from memory-mapped tokens.
+
+    On a GPU, and by aggregators that do not read tokens, they are embedded batch by batch, none taken from earlier:
+    there the last bits of a vector may depend on the batch.
+    """
+    return trained.device.type == "cpu" and trained.model.embedders.reads_tokens
+
+
+def _write_one(writer: Writer, tables: Tables, source: EntitySource, trained: Trained, entity_type: str) -> int:
+    num_entities = tables.num_entities[entity_type]
+    if not writer.is_done("entities", entity_type):
+        writer.write(
+            Kind("entities", entity_type, tables.ids(entity_type), trained.config.embedding_dim),
+            np.full(num_entities, NEW, np.int64),
+            lambda ids: embed_chosen(trained.model.embedders, source, entity_type, ids, device=trained.device),
+            rows_per_call=_CHOSEN_PER_CALL,
+        )
+    return num_entities
+
+
+def _computing(
+    trained: Trained, source: EntitySource, entity_type: str, tokens: Tokens, pool: Executor
+) -> Callable[[Ids], Vectors]:
+    return lambda ids: embed_by_tokens(trained.model.embedders, source, entity_type, ids, tokens, pool)
+
+
+def _write_hashes(partial: Path, source: EntitySource) -> dict[str, Hashes]:
+    """The hash of each entity's inputs, by type; a killed run makes those that are missing."""
+    paths = {t: hashes_path(partial, "entities", t) for t in source.num_entities}
+    if not all(path.exists() for path in paths.values()):
+        own = {t: _in_blocks(n, lambda begin, end, t=t: hash_own(source, t, begin, end)) for t, n in _sizes(source)}
+        for t, n in _sizes(source):
+            write_array(paths[t], _in_blocks(n, lambda begin, end, t=t: hash_entities(source, t, own, begin, end)))
+    return {t: open_npy(path, "embeddings", np.uint64, (None,)) for t, path in paths.items()}
+
+
+def _sizes(source: EntitySource) -> list[tuple[str, int]]:
+    return list(source.num_entities.items())
+
+
+def _in_blocks(num_entities: int, compute: Callable[[int, int], Hashes]) -> Hashes:
+    hashes = np.empty(num_entities, np.uint64)
+    for begin in range(0, num_entities, _ROWS_HASHED):
+        end = min(begin + _ROWS_HASHED, num_entities)
+        hashes[begin:end] = compute(begin, end)
+    return hashes
+
+
+def _neighbors_of(source: EntitySource, new: dict[str, Ids]) -> dict[str, Ids]:
+    """By type, the entities that are neighbors of some, rising."""
+    is_needed: dict[str, NDArray[np.bool_]] = {t: np.zeros(n, np.bool_) for t, n in source.num_entities.items()}
+    for t, ids in new.items():
+        neighbors = source.neighbors[t]
+        for begin in range(0, len(ids), _ROWS_HASHED):
+            slots = neighbors.ids[ids[begin : begin + _ROWS_HASHED]]
+            for block in neighbors.blocks:
+                found = slots[:, block.begin : block.end]
+                is_needed[block.type][found[found != EMPTY]] = True
+    return {t: np.flatnonzero(needed).astype(np.uint32) for t, needed in is_needed.items()}
