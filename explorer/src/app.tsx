@@ -13,6 +13,7 @@ import { EntitySearch } from "./parts/entity_search";
 import { Failure, Skeleton } from "./parts/state";
 import { entityHash, hashOf, type Page, type Route } from "./route";
 
+const MAP_EVERY_S = 10;
 const TITLES: Record<Page, string> = {
   start: "Start",
   entity: "Entity",
@@ -102,8 +103,23 @@ function useArrival(place: string, main: { current: HTMLElement | null }): void 
   }, [place]);
 }
 
+/** What is served; asked again until the map has been made, which a new service does while it answers already. */
+function useServed() {
+  const [attempt, setAttempt] = useState(0);
+  const last = useRef<Info>(undefined);
+  const { data, error, retry } = useLoad(`info ${attempt}`, async (signal) => ordered(await getInfo(signal)));
+  last.current = data ?? last.current;
+  const isWaiting = last.current?.map.length === 0;
+  useEffect(() => {
+    if (!isWaiting) return;
+    const timer = setInterval(() => setAttempt((before) => before + 1), 1000 * MAP_EVERY_S);
+    return () => clearInterval(timer);
+  }, [isWaiting]);
+  return { info: last.current, error, retry };
+}
+
 export function App() {
-  const { data: info, error, retry } = useLoad("info", async (signal) => ordered(await getInfo(signal)));
+  const { info, error, retry } = useServed();
   const route = useRoute();
   const main = useRef<HTMLElement>(null);
   const place = `${route.page} ${route.type} ${route.id}`;

@@ -31,5 +31,11 @@ export function valueText(value: Value): string {
   return typeof value === "number" ? plain(value) : String(value);
 }
 
+/** A message of the service, which begins small and has no full stop, as a sentence. */
+export function sentence(text: string): string {
+  const begun = text.slice(0, 1).toUpperCase() + text.slice(1);
+  return /[.!?…]$/.test(begun) ? begun : `${begun}.`;
+}
+
 /** A name of a config as a label: `content_rating` becomes `content rating`. */
 export const label = (name: string) => name.replaceAll("_", " ");

@@ -3,14 +3,15 @@
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { type ApiError, setToken } from "../api";
+import { sentence } from "../format";
 
 export function Failure({ error, retry }: { error: ApiError; retry?: () => void }) {
   return (
     <div class="notice failure" role="alert">
       <p>
-        <strong>{error.message}</strong>
+        <strong>{sentence(error.message)}</strong>
       </p>
-      {error.remedy && <p>{error.remedy}</p>}
+      {error.remedy && <p>{sentence(error.remedy)}</p>}
       {error.status === 401 && <TokenForm retry={retry ?? (() => location.reload())} />}
       {retry && error.status !== 401 && (
         <button type="button" onClick={retry}>
@@ -41,7 +42,7 @@ function TokenForm({ retry }: { retry: () => void }) {
 
 export const Waiting = ({ on }: { on: ApiError }) => (
   <p class="notice" role="status">
-    {on.message} This page goes on by itself.
+    {sentence(on.message)} This page goes on by itself.
   </p>
 );
 

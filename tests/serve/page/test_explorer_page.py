@@ -158,7 +158,7 @@ def test_what_is_not_ready_is_waited_for(page: Page) -> None:
         asked.append(route.request.url)
         if len(asked) > 1:
             return route.continue_()
-        error = {"error": {"code": "in_preparation", "message": "The report is being made.", "remedy": "wait"}}
+        error = {"error": {"code": "in_preparation", "message": "the report is being made", "remedy": "wait"}}
         return route.fulfill(status=503, headers={"Retry-After": "1"}, json=error)
 
     page.route("**/v1/health-report", once)
