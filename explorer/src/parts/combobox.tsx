@@ -106,7 +106,7 @@ export function Combobox<T>({ label, placeholder, find, keyOf, draw, take, short
       {shortcut && <kbd aria-hidden="true">{shortcut}</kbd>}
       {open && (
         <div class="popup">
-          <ul role="listbox" id={`${id}-list`} aria-label={label} ref={list} hidden={!options.length}>
+          <ul role="listbox" tabIndex={-1} id={`${id}-list`} aria-label={label} ref={list} hidden={!options.length}>
             {options.map((option, position) => (
               <li
                 key={keyOf(option)}

@@ -124,7 +124,7 @@ def test_a_known_user_is_chosen_and_gone_on_from(page: Page) -> None:
 
 def test_health_measures_every_type(page: Page) -> None:
     open_page(page, "#/health")
-    expect(page.get_by_role("heading", name="item 120")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("heading", name="item 120", exact=True)).to_be_visible(timeout=60_000)
     cards = page.locator(".cards > li")
     assert cards.count() == 3
     for card in cards.all():
