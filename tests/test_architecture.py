@@ -14,20 +14,11 @@ STAGES = ["tables", "graph", "neighbors", "training", "embeddings", "index", "ev
 ORDER = ["tables", "graph", "neighbors", "batches", "model", "tasks", "training", "embeddings", "index"]
 ORDER += ["explain", "explorer", "baselines", "evaluation", "serve"]
 # `tables.leaks` audits the artifact for those who evaluate; `neighbors.newcomers` extends one for those who embed;
-# `embeddings.online` and `index.filters` use one for those who ask
-DOORS = ("artifact", "config", "leaks", "newcomers", "online", "filters")
+# `embeddings.online` and `index.filters` use one for those who ask, `index.smaller` measures searches
+DOORS = ("artifact", "config", "leaks", "newcomers", "online", "filters", "smaller")
 # They know the stages, never the reverse.
-COMMANDS = (
-    "pipeline",
-    "runner",
-    "staleness",
-    "terminal",
-    "cli",
-    "config",
-    "study",
-    "explain_command",
-    "explorer_command",
-)
+COMMANDS = ("pipeline", "runner", "refresh", "staleness", "terminal", "cli", "config", "study")
+COMMANDS += ("explain_command", "explorer_command", "place", "use_commands")
 
 MAX_LINES, MAX_FUNCTION_LINES, MAX_ARGUMENTS = 400, 60, 7
 MAX_LOOP_LINES = 250  # the training loop, one function in sight

@@ -4,6 +4,7 @@ import { numberColor, OTHER, rgbOf } from "../src/color";
 import { everyNth } from "../src/map/few";
 import { legendPlace, paint } from "../src/map/paint";
 import { type Categories, type Numbers, readPoints } from "../src/map/points";
+import { viewOf } from "../src/map/view";
 
 const X = [0, 1, 2, 3];
 
@@ -85,4 +86,14 @@ test("one color for all where nothing is to be told apart", () => {
 test("every n-th point keeps all numbers of a point together", () => {
   expect([...everyNth(new Float32Array([0, 1, 10, 11, 20, 21, 30, 31, 40, 41]), 2, 2)]).toEqual([0, 1, 20, 21]);
   expect([...everyNth(new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8]), 4, 1)]).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+});
+
+test("the whole view holds every point, the first one not those far out", () => {
+  const positions = Float32Array.from({ length: 200 }, (_, i) => (i === 198 ? 1e6 : i % 10));
+  const whole = viewOf(positions, 100, 50, 0);
+  expect(whole?.target[0]).toBeCloseTo(5e5, -1);
+  expect(2 ** (whole?.zoom ?? 0)).toBeCloseTo((0.92 * 100) / 1e6, 6);
+  const first = viewOf(positions, 100, 50, 0.025);
+  expect(first?.target[0]).toBeCloseTo(4, 0);
+  expect(viewOf(new Float32Array(), 100, 50, 0)).toBeUndefined();
 });

@@ -7,7 +7,6 @@ import json
 import os
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +17,7 @@ from omnisage.baseline_stages import BASELINES, baseline_states, run_baseline
 from omnisage.errors import OmnisageError
 from omnisage.launch import read_launch
 from omnisage.pipeline import STAGES, Job, Stage
+from omnisage.place import Force, Place
 from omnisage.runner import inspect, run_one, run_stale
 from omnisage.study.command import ablate
 from omnisage.terminal import (
@@ -28,6 +28,7 @@ from omnisage.terminal import (
     print_states,
     print_states_json,
 )
+from omnisage.use_commands import explain, explorer, serve
 
 app = App(
     name="omnisage",
@@ -67,38 +68,6 @@ _GRACE_S = 2.0
 app["--help"].group = app["--version"].group = _OPTIONS
 
 
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Place:
-    """Which config, with which changes, in which workspace."""
-
-    config: Annotated[Path, Parameter(help="The config file, such as omnisage.yaml.")]
-    overrides: Annotated[
-        tuple[str, ...],
-        Parameter(
-            name="--set",
-            negative="",
-            show_default=False,
-            help="Replace a field of the config: --set training.num_steps=500. May be given again.",
-        ),
-    ] = field(default=(), kw_only=True)
-    workspace: Annotated[
-        Path | None,
-        Parameter(help="Folder of the artifacts. Default: workspace/ beside the config file."),
-    ] = field(default=None, kw_only=True)
-
-    def job(self) -> Job:
-        """The config as read, with its folders."""
-        from omnisage.config import load_config
-
-        config = load_config(self.config, self.overrides)
-        base = self.config.absolute().parent
-        return Job(config, base, self.workspace.absolute() if self.workspace else base / "workspace")
-
-
-_Force = Annotated[
-    bool, Parameter(negative="", show_default=False, help="Run even what is up to date, from the beginning.")
-]
 _Json = Annotated[
     bool,
     Parameter(
@@ -111,7 +80,7 @@ _Json = Annotated[
 
 
 @app.command(group=_PIPELINE)
-def run(place: Place, *, force: _Force = False) -> None:
+def run(place: Place, *, force: Force = False) -> None:
     """Run every stage that is stale, then print the results and where the report is.
 
     A stage is stale when its config, the seed or one of its inputs changed. An interrupted run continues where it
@@ -139,85 +108,47 @@ def status(place: Place, *, as_json: _Json = False) -> None:
         print_states(states)
 
 
-@app.command(group=_USE)
-def serve(place: Place, *, host: str | None = None, port: int | None = None, token_file: Path | None = None) -> None:
-    """Answer over HTTP: similar entities, recommendations, explanations, and a page to look at them all.
+@app.command(group=_PIPELINE)
+def refresh(place: Place) -> None:
+    """Embed what the tables hold now, with the model as it is; train nothing.
 
-    Serves the finished artifacts of the workspace, and newer ones as soon as they are complete. Settings are in the
-    section `serve` of the config; `docs/service.md` describes every endpoint.
+    For a nightly job, after rows have been added, changed or removed. Runs `tables`, `graph`, `neighbors`, `embeddings`
+    and `index` where they are stale; only entities and users whose inputs changed are computed anew. `omnisage run`
+    trains anew, when it is time for that.
 
-    Example: `omnisage serve omnisage.yaml`, then open http://127.0.0.1:8000/
-
-    Args:
-        host: Address to listen on, instead of the config's.
-        port: Port to listen on, instead of the config's.
-        token_file: File with the bearer token that requests must bring, instead of the config's.
+    Example: `omnisage refresh omnisage.yaml`
     """
-    job = place.job()
-    try:
-        from omnisage.serve.server import make_server
-    except ModuleNotFoundError as missing:
-        if str(missing.name).startswith("omnisage"):
-            raise
-        raise OmnisageError(f"{missing.name} is not installed; run `pip install 'omnisage[serve]'`") from None
-    token = None if token_file is None else str(token_file.absolute())
-    given = {"host": host, "port": port, "token_file": token}
-    config = job.config.serve.model_copy(update={name: value for name, value in given.items() if value is not None})
-    # While a reload computes, requests get their turn five times as often as Python would give it.
-    sys.setswitchinterval(0.001)
-    overrides = [option for override in place.overrides for option in ("--set", override)]
-    server = make_server(
-        config,
-        name=job.config.name,
-        workspace=job.workspace,
-        base=job.base,
-        num_threads=job.num_threads,
-        make_explorer=["explorer", str(place.config.absolute()), "--workspace", str(job.workspace), *overrides],
-    )
-    server.run()
+    from omnisage.refresh import refresh as refresh_embeddings
+
+    print_outcomes(refresh_embeddings(place.job()))
 
 
-@app.command(group=_USE)
-def explorer(place: Place, *, force: _Force = False) -> None:
-    """Make the map of all entities and the health report, which the page of `omnisage serve` shows.
-
-    The service does this by itself when they are missing. Reads `tables/` and `embeddings/`; writes `explorer/`.
-
-    Example: `omnisage explorer omnisage.yaml`
-    """
-    from omnisage.explorer_command import run_explorer
-
-    print_outcomes([run_explorer(place.job(), force=force)])
-
-
-@app.command(group=_USE)
-def explain(
+@app.command(group=_PIPELINE)
+def export(
     place: Place,
-    entity_type: str,
-    entity_id: str,
     *,
-    to: Annotated[
-        tuple[str, str] | None, Parameter(help="Type and id of a second entity: why the two are near.")
-    ] = None,
+    out: Annotated[Path | None, Parameter(help="Folder to write. Default: export/ in the workspace.")] = None,
+    formats: Annotated[
+        tuple[Literal["torch", "onnx"], ...],
+        Parameter(name="--format", negative="", help="Kinds of files; may be given again. Default: both."),
+    ] = ("torch", "onnx"),
 ) -> None:
-    """Say what an entity's embedding is made of, or why two entities are near.
+    """Write the trained embedders and user model as graphs for other runtimes, each checked against the model.
 
-    Of one entity: how much it attends to its own features and to each neighbor, with their importance and the
-    relations that link them. Of two: their score, the neighbors and values that both have, and short paths.
+    A JSON file beside each graph says what goes in. ONNX needs `pip install 'omnisage[export]'`.
 
-    Example: `omnisage explain omnisage.yaml movie 1 --to movie 50`
-
-    Args:
-        entity_type: The entity's type.
-        entity_id: Its id, as it stands in its table.
+    Example: `omnisage export omnisage.yaml --format onnx`
     """
-    from omnisage.explain_command import print_explanation
+    from omnisage.embeddings.export import export as export_graphs
 
-    print_explanation(place.job().workspace, (entity_type, entity_id), to)
+    job = place.job()
+    folder = out or job.workspace / "export"
+    counts = export_graphs(job.folder("training"), folder, formats).counts
+    print(f"{folder}: {', '.join(counts['graphs'])}")
 
 
 def _add_stage(stage: Stage, position: int) -> None:
-    def run_stage(place: Place, *, force: _Force = False) -> None:
+    def run_stage(place: Place, *, force: Force = False) -> None:
         job = place.job()
         outcome = run_one(job, stage.name, force=force)
         if read_launch().is_first:
@@ -238,7 +169,7 @@ for _position, _stage in enumerate(STAGES):
 
 
 def _add_baseline() -> None:
-    def baseline(name: BaselineName, place: Place, *, force: _Force = False) -> None:
+    def baseline(name: BaselineName, place: Place, *, force: Force = False) -> None:
         print_outcomes(run_baseline(place.job(), name, force=force))
 
     listed = "\n".join(f"- `{of.name}`: {of.summary}" for of in BASELINES)
@@ -299,6 +230,8 @@ def schema() -> None:
 
 
 app.command(ablate, group=_PIPELINE)
+for _command in (serve, explorer, explain):
+    app.command(_command, group=_USE)
 
 _fetch = App(name="fetch", help="Fetch the data of a demo.", group=_DATA)
 app.command(_fetch)

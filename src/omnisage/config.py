@@ -59,6 +59,7 @@ class Config(ConfigModel):
             *_find_bad_subsets(self),
             *_find_undated_impressions(self),
             *_find_unusable_negatives(self),
+            *_find_bad_beginnings(self),
             *_find_nothing_to_learn(self),
         ]
         if problems:
@@ -237,6 +238,22 @@ def _find_unusable_negatives(config: Config) -> list[Problem]:
         path, hard = list(given.items())[-1]
         text = "the stage neighbors ranks entities once; give the ranks of tasks.entity_entity.hard_negatives"
         return [Problem((*path, "ranks"), hard.ranks, text)]
+    return []
+
+
+def _find_bad_beginnings(config: Config) -> list[Problem]:
+    """Beginnings that are none, or not in order."""
+    matryoshka, width = config.tasks.matryoshka, config.model.embedding_dim
+    if matryoshka is None:
+        return []
+    path = ("tasks", "matryoshka", "dims")
+    if list(matryoshka.dims) != sorted(set(matryoshka.dims)):
+        return [Problem(path, matryoshka.dims, "beginnings must rise, such as [16, 32]")]
+    if matryoshka.dims[-1] >= width:
+        text = (
+            f"a beginning has fewer dimensions than the whole, and model.embedding_dim is {width}; leave out the rest"
+        )
+        return [Problem(path, matryoshka.dims, text)]
     return []
 
 

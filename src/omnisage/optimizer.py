@@ -1,10 +1,10 @@
-"""The optimizer and its learning rate, the same for the model and for the baselines that are trained."""
+"""The optimizer and the average of weights, the same for the model and for trained baselines."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def build_optimizer(
@@ -19,7 +19,38 @@ def build_optimizer(
     return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
 
 
-def scheduled_rate(step: int, *, learning_rate: float, warmup_steps: int, num_steps: int) -> float:
-    """Linear warm-up, then cosine decay to 0 at `num_steps` (OmniSage §3.3)."""
-    warm = min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
-    return learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / num_steps))
+class MovingAverage:
+    """An exponential moving average of parameters, which evaluates better than any single step's (Polyak averaging)."""
+
+    def __init__(self, parameters: Sequence[nn.Parameter], decay: float | None):
+        """Args: `decay` is the share of itself that the average keeps in a step; None: there is no average."""
+        self.parameters = list(parameters)
+        self.decay = decay
+        self.values: list[Tensor] = []  # like the parameters; empty before the first step
+
+    def update(self, step: int) -> None:
+        """Take in the parameters after a step; the first steps count more, so that the start is soon forgotten."""
+        if self.decay is None:
+            return
+        if not self.values:
+            self.values = [parameter.detach().clone() for parameter in self.parameters]
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for value, parameter in zip(self.values, self.parameters, strict=True):
+            value.lerp_(parameter.detach(), 1 - decay)
+
+    @contextmanager
+    def applied(self) -> Generator[None]:
+        """While it lasts the parameters are their average."""
+        if not self.values:
+            yield
+            return
+        latest = [parameter.data for parameter in self.parameters]
+        self._point_at(self.values)
+        try:
+            yield
+        finally:
+            self._point_at(latest)
+
+    def _point_at(self, values: list[Tensor]) -> None:
+        for parameter, value in zip(self.parameters, values, strict=True):
+            parameter.data = value

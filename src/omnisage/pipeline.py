@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omnisage.artifact import Manifest, Plan
+from omnisage.artifact import Manifest, Plan, manifest_sha256, read_manifest
+from omnisage.errors import OmnisageError
 
 if TYPE_CHECKING:  # the config imports the packages of the stages: `omnisage --help` need not wait for them
     from omnisage.config import Config
-    from omnisage.schema import ConfigModel, NoConfig
+    from omnisage.schema import ConfigModel
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,6 @@ class Stage:
 
 
 # Each stage is imported when it runs, so that `omnisage --help` loads neither torch nor ibis.
-
-
-def _no_config(_: Config) -> NoConfig:
-    from omnisage.schema import NoConfig
-
-    return NoConfig()
 
 
 def _tables(job: Job, plan: Plan) -> Manifest:
@@ -152,7 +147,26 @@ def _index(job: Job, plan: Plan) -> Manifest:
         job.folder("index"),
         num_threads=job.num_threads,
         embeddings=job.folder("embeddings"),
+        previous=_previous(job),
     )
+
+
+def _previous(job: Job) -> Path | None:
+    """The embeddings that the index is aligned to."""
+    return None if job.config.index.align_to is None else job.base / job.config.index.align_to
+
+
+def _index_inputs(job: Job) -> dict[str, str]:
+    previous = _previous(job)
+    if previous is None:
+        return {}
+    try:
+        read_manifest(previous, "embeddings")
+    except OmnisageError as error:
+        raise OmnisageError(
+            f"index.align_to: {error}; or name a folder with the embeddings of an earlier training, kept by copying it"
+        ) from error
+    return {"align_to": manifest_sha256(previous)}
 
 
 def _evaluation(job: Job, plan: Plan) -> Manifest:
@@ -219,6 +233,7 @@ STAGES: tuple[Stage, ...] = (
         summary="Build the index that finds the nearest entities of a query",
         config=lambda config: config.index,
         run=_index,
+        own_inputs=_index_inputs,
     ),
     Stage(
         name="evaluation",

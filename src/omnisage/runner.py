@@ -67,7 +67,7 @@ def run_stale(job: Job, *, force: bool = False, stages: tuple[Stage, ...] = STAG
     """
     with exclusive(job.workspace):
         return [
-            _run_if_stale(job, stage, make_plan(job, stage), place=f"[{i}/{len(stages)}] ", force=force)
+            run_if_stale(job, stage, make_plan(job, stage), place=f"[{i}/{len(stages)}] ", force=force)
             for i, stage in enumerate(stages, start=1)
         ]
 
@@ -89,7 +89,7 @@ def run_one(job: Job, name: str, *, force: bool = False, stages: tuple[Stage, ..
                     f"'{name}' needs the artifact of '{state.stage}', which is missing or stale ({state.reason}); "
                     f"run `{command}` with the same config first, or `omnisage run` for all seven stages"
                 )
-        return _run_if_stale(job, stage, make_plan(job, stage), place="", force=force)
+        return run_if_stale(job, stage, make_plan(job, stage), force=force)
 
 
 def run_shared(job: Job, *, stages: tuple[Stage, ...] = STAGES) -> tuple[Job, list[Outcome]]:
@@ -106,7 +106,7 @@ def run_shared(job: Job, *, stages: tuple[Stage, ...] = STAGES) -> tuple[Job, li
         plan = make_plan(job, stage)
         name = f"{stage.name}-{plan.sha256()[:_NAME_DIGITS]}"
         job = replace(job, folders={**job.folders, stage.name: name})
-        outcomes.append(_run_if_stale(job, stage, plan, place="", force=False))
+        outcomes.append(run_if_stale(job, stage, plan))
     return job, outcomes
 
 
@@ -119,7 +119,8 @@ def _ancestors(stage: Stage, stages: tuple[Stage, ...]) -> set[str]:
     return needed
 
 
-def _run_if_stale(job: Job, stage: Stage, plan: Plan, place: str, *, force: bool) -> Outcome:
+def run_if_stale(job: Job, stage: Stage, plan: Plan, *, place: str = "", force: bool = False) -> Outcome:
+    """Run a stage if its artifact is not the result of the plan; the caller keeps other processes out (`exclusive`)."""
     folder = job.folder(stage.name)
     reason = "forced" if force else why_stale(folder, plan)
     if reason is None:

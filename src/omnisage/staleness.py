@@ -23,7 +23,7 @@ def why_stale(folder: Path, plan: Plan) -> str | None:
         return str(damaged)
     reasons: list[str] = []
     if done.config != plan.config:
-        reasons.append("config changed: " + _named(_changed_fields(done.config, plan.config)))
+        reasons.append("config changed: " + named(changed_fields(done.config, plan.config)))
     if done.seed != plan.seed:
         reasons.append(f"seed changed: {done.seed} -> {plan.seed}")
     inputs = [
@@ -32,7 +32,7 @@ def why_stale(folder: Path, plan: Plan) -> str | None:
         if done.inputs.get(name) != plan.inputs.get(name)
     ]
     if inputs:
-        reasons.append("input " + _named(inputs))
+        reasons.append("input " + named(inputs))
     return "; ".join(reasons) or None
 
 
@@ -46,20 +46,21 @@ def _change(old: str | None, new: str | None) -> str:
     return "is gone" if new is None else "changed"
 
 
-def _changed_fields(old: Any, new: Any, path: str = "") -> list[str]:
+def changed_fields(old: Any, new: Any, path: str = "") -> list[str]:
     """The innermost fields that differ, with old and new value: `prune.alpha: 0.86 -> 0.7`."""
     if isinstance(old, dict) and isinstance(new, dict) and old and new:
         return [
             change
             for name in sorted(old.keys() | new.keys())
             if old.get(name) != new.get(name) or (name in old) != (name in new)
-            for change in _changed_fields(old.get(name), new.get(name), f"{path}.{name}" if path else name)
+            for change in changed_fields(old.get(name), new.get(name), f"{path}.{name}" if path else name)
         ]
     if isinstance(old, dict | list) or isinstance(new, dict | list):
         return [path]
     return [f"{path}: {old} -> {new}"]
 
 
-def _named(differences: list[str]) -> str:
+def named(differences: list[str]) -> str:
+    """The first differences, and how many more there are."""
     more = len(differences) - _MAX_NAMED
     return ", ".join(differences[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

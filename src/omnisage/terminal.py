@@ -129,7 +129,12 @@ def headline(stage: str, counts: dict[str, Any]) -> str:
             return f"{counts['parameters']:,} parameters, best of {steps:,} steps, validation score {score:.3f}"
         case "embeddings":
             entities, users = sum(counts["entities"].values()), sum(counts["users"].values())
-            return f"{entities:,} entities and {users:,} users in {counts['dim']} dimensions"
+            text = f"{entities:,} entities and {users:,} users in {counts['dim']} dimensions"
+            computed = counts.get("computed")
+            if computed is None or computed == {name: counts[name] for name in ("entities", "users")}:
+                return text
+            anew = [f"{sum(computed[name].values()):,} {name}" for name in ("entities", "users")]
+            return f"{text}; computed anew: {' and '.join(anew)}"
         case "explorer":
             return f"{sum(counts['points'].values()):,} entities on the map"
         case "index":

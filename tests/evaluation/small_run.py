@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from omnisage.artifact import Plan, begin, commit, manifest_sha256
+from omnisage.index import stage as index_stage
+from omnisage.index.config import IndexConfig
 
 NUM_FILMS, NUM_PEOPLE, NUM_TAGS, DIM = 24, 10, 3, 8
 TRAIN_END, WINDOW_END, FUTURE_S = 1000, 1400, 150
@@ -27,7 +29,8 @@ def write_run(folder: Path, seed: int = 0) -> dict[str, Path]:
     _write_graph(folders["graph"])
     _write_training(folders["training"])
     _write_embeddings(folders["embeddings"], folders["tables"], random)
-    _write_index(folders["index"], folders["embeddings"])
+    plan = Plan("index", {}, 0, {"embeddings": manifest_sha256(folders["embeddings"])})
+    index_stage.run(IndexConfig(), plan, folders["index"], num_threads=1, embeddings=folders["embeddings"])
     return folders
 
 
@@ -162,11 +165,3 @@ def _write_embeddings(out: Path, tables: Path, random: np.random.Generator) -> N
     kinds = {"kind": films[:20] + 0.1 * rows(20), "kind.ids": np.arange(20, dtype=np.uint32)}
     _save(folder / "features" / "film", **kinds)
     commit(out, {})
-
-
-def _write_index(out: Path, embeddings: Path) -> None:
-    folder = begin(out, Plan("index", {}, 0, {"embeddings": manifest_sha256(embeddings)}))
-    types = {"film": NUM_FILMS, "person": NUM_PEOPLE, "tag": NUM_TAGS}
-    for name in types:
-        _save(folder, **{name: np.load(embeddings / "entities" / f"{name}.npy")})
-    commit(out, {"kind": "exact", "types": {name: {"entities": n, "dim": DIM} for name, n in types.items()}})

@@ -111,7 +111,7 @@ def test_the_report_needs_no_network_and_its_links_lead_somewhere(evaluated: Pat
     page = Page((evaluated / "report.html").read_text())
     assert page.open == []
     assert page.addresses == []
-    anchors = "results slices beyond downstream data training map nearest users graph"
+    anchors = "results slices beyond downstream data training map nearest users smaller graph"
     assert page.links == [f"#{anchor}" for anchor in anchors.split()]
     assert {link[1:] for link in page.links} <= page.anchors
     assert len(page.figures) >= 9  # two of results, three of training, two maps, three of degrees

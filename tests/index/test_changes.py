@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from making_indexes import build, clustered, write_embeddings
+from making_indexes import build, clustered
 
 from omnisage.errors import OmnisageError
 from omnisage.index.artifact import NO_ENTITY, Index, open_index
@@ -80,14 +80,3 @@ def test_changes_that_cannot_be_made_are_refused(tmp_path: Path) -> None:
         index.with_added("film", clustered(1, dim=5))
     with pytest.raises(OmnisageError, match="added to 'film' is not finite"):
         index.with_added("film", np.full((1, 16), np.nan, np.float32))
-
-
-def test_versions_in_different_spaces_are_not_joined(tmp_path: Path) -> None:
-    folder, embeddings = build(tmp_path, film=clustered(9))
-    open_index(folder, queries=embeddings)
-    other = write_embeddings(tmp_path / "other", seed=1, film=clustered(9, seed=1))
-    with pytest.raises(OmnisageError, match="are versions in different spaces"):
-        open_index(folder, queries=other)
-    space = open_index(folder).manifest.counts["space"]
-    aligned = write_embeddings(tmp_path / "aligned", 1, {"alignment": {"space": space}}, film=clustered(9, seed=1))
-    open_index(folder, queries=aligned)

@@ -25,6 +25,7 @@ def test_a_built_index_opens_with_every_type(tmp_path: Path) -> None:
     assert index.manifest.counts == {
         "space": manifest_sha256(embeddings),
         "types": {"film": {"entities": 9, **exact}, "person": {"entities": 5, **exact}},
+        "alignment": None,
     }
     np.testing.assert_array_equal(index.vectors["film"], vectors(9))
 

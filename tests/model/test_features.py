@@ -1,14 +1,18 @@
 """Looked-up features against plain Python loops."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional
 
 from omnisage.batches.batch import Bags
 from omnisage.batches.description import FeatureDescription, TypeDescription
+from omnisage.model.aggregators import AggregatingEncoder
 from omnisage.model.config import ModelConfig
 from omnisage.model.encoder import EntityEncoder
 from omnisage.model.features import Categories, FeatureEncoder, HashedText
@@ -129,17 +133,50 @@ def test_own_categories_are_added_as_they_are_and_only_where_asked_for() -> None
     rows = torch.tensor([2, 0])
     config = ModelConfig(dim=8, num_heads=2, embedding_dim=5, sequence={"num_heads": 2})
     assert FeatureEncoder(description, config).direct_vectors(raw, rows) is None
-    encoder = FeatureEncoder(description, config.model_copy(update={"direct_categories": True}))
+    encoder = FeatureEncoder(description, config.model_copy(update={"direct": ("category",)}))
     found = encoder.direct_vectors(raw, rows)
     assert found is not None
     ids, labels = encoder.direct["id"].table, encoder.direct["label"].table
-    expected = 5**0.5 * torch.stack([ids[2] + labels[1], ids[0] + (labels[0] + labels[3]) / 2**0.5])
+    expected = torch.stack([ids[2] + labels[1], ids[0] + (labels[0] + labels[3]) / 2**0.5])
     torch.testing.assert_close(found, expected)
     assert found.abs().max() < 0.2  # next to nothing at first
 
 
+def test_own_texts_are_added_too_where_asked_for() -> None:
+    description = TypeDescription({"title": FeatureDescription("text", 0)}, num_slots=0)
+    config = ModelConfig(dim=8, num_heads=2, embedding_dim=6, sequence={"num_heads": 2}, hash_buckets=32, num_hashes=2)
+    titles = bags([[3, 5, 7, 9], [11], []])
+    encoder = FeatureEncoder(description, config.model_copy(update={"direct": ("text",)}))
+    found = encoder.direct_vectors({"title": titles}, torch.tensor([0, 1, 2]))
+    assert found is not None
+    plain = HashedText(32, 2, 6)
+    plain.load_state_dict(encoder.direct["title"].state_dict())
+    # The mean of n-grams, where layers would read a sum that is scaled to variance 1.
+    torch.testing.assert_close(found * torch.tensor([[2.0], [1.0], [1.0]]) * 6**0.5, plain(titles))
+    assert torch.equal(found[2], torch.zeros(6))
+    assert found.abs().max() < 0.2
+
+
+@pytest.mark.parametrize("encoder_of", [lambda c: EntityEncoder(2, 3, c), lambda c: AggregatingEncoder(2, c)])
+def test_without_unit_length_rows_keep_theirs_and_point_the_same_way(
+    encoder_of: Callable[[ModelConfig], nn.Module],
+) -> None:
+    config = ModelConfig(dim=8, num_heads=2, embedding_dim=5, sequence={"num_heads": 2}, direct=("category",))
+    free = encoder_of(config.model_copy(update={"unit_length": False})).eval()
+    unit = encoder_of(config).eval()
+    with torch.no_grad():
+        free.beside_direct.layer_scale.fill_(0.5)
+    unit.load_state_dict(free.state_dict())
+    own, tokens, direct = torch.randn(4, 2, 8), torch.randn(6, 8), torch.randn(4, 5)
+    slots = torch.randint(6, (4, 3)), torch.rand(4, 3), torch.rand(4, 3) < 0.5
+    rows = free(own, tokens, *slots, direct_BE=direct)
+    torch.testing.assert_close(functional.normalize(rows), unit(own, tokens, *slots, direct_BE=direct))
+    doubled = free(own, tokens, *slots, direct_BE=2 * direct)
+    torch.testing.assert_close(doubled - rows, direct)
+
+
 def test_what_is_added_is_added_before_the_embedding_is_normalised() -> None:
-    config = ModelConfig(dim=8, num_heads=2, embedding_dim=5, sequence={"num_heads": 2}, direct_categories=True)
+    config = ModelConfig(dim=8, num_heads=2, embedding_dim=5, sequence={"num_heads": 2}, direct=("category",))
     encoder = EntityEncoder(2, 3, config).eval()
     own, tokens = torch.randn(4, 2, 8), torch.randn(6, 8)
     slots = torch.randint(6, (4, 3)), torch.rand(4, 3), torch.rand(4, 3) < 0.5

@@ -1,5 +1,7 @@
 """The sequence model: the past never sees the future, and what pads a batch is not seen at all."""
 
+import math
+
 import pytest
 import torch
 
@@ -50,6 +52,28 @@ def test_padding_does_not_matter() -> None:
     padded = torch.cat([events, torch.randn(2, 4, 4)], dim=1), pad(actions, (0, 4)), pad(pauses, (0, 4))
     with torch.no_grad():
         torch.testing.assert_close(model(*padded)[:, :6], model(events, actions, pauses), rtol=0, atol=2e-6)
+
+
+def test_direct_events_are_added_with_falling_weight() -> None:
+    torch.manual_seed(0)
+    sequence = {"num_layers": 1, "num_heads": 2, "max_length": 9, "dropout": 0.0, "direct_events": True}
+    config = ModelConfig(dim=8, embedding_dim=4, num_heads=2, sequence=sequence, unit_length=False)
+    model = SequenceModel(SequenceDescription(0), config).eval()
+    events, none = torch.randn(2, 5, 4), torch.zeros(2, 5, dtype=torch.int64)
+    assert model.direct_events is not None
+    with torch.no_grad():
+        model.direct_events.scale.fill_(0.0)
+        layers = model(events, None, none)
+        model.direct_events.scale.fill_(0.7)
+        model.direct_events.log_decay.fill_(math.log(0.4))
+        found = model(events, None, none)
+        for known in range(6):
+            weights = [0.7 * math.exp(-0.4 * (known - 1 - i)) for i in range(known)]
+            added = sum((w * events[:, i] for i, w in enumerate(weights)), torch.zeros(2, 4))
+            torch.testing.assert_close(found[:, known], layers[:, known] + added)
+        unit = SequenceModel(SequenceDescription(0), config.model_copy(update={"unit_length": True})).eval()
+        unit.load_state_dict(model.state_dict())
+        torch.testing.assert_close(unit(events, None, none), torch.nn.functional.normalize(found, dim=-1))
 
 
 def test_every_entry_has_length_one_even_before_the_first_event() -> None:

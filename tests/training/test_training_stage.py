@@ -16,12 +16,12 @@ from omnisage.batches.batch import StepBatch
 from omnisage.batches.step import TrainingData
 from omnisage.errors import OmnisageError
 from omnisage.model.inference import embed_entities
+from omnisage.optimizer import MovingAverage
 from omnisage.tables.artifact import Tables
 from omnisage.tasks.entity_entity import EntityEntity
 from omnisage.training import loop, stage
 from omnisage.training.artifact import open_trained
-from omnisage.training.config import TrainingConfig
-from omnisage.training.learner import learning_rate
+from omnisage.training.config import TrainingConfig, learning_rate
 from omnisage.training.validation import validate
 from world import community
 
@@ -104,6 +104,49 @@ def test_a_killed_run_goes_on_from_its_checkpoint_and_ends_with_the_same_bytes(
     train(prepared, out, ["training.num_steps=6"])
     assert taken == list(range(reached // 2 * 2, 6))  # a checkpoint every second step
     assert bytes_of(out) == bytes_of(whole)
+
+
+def test_an_average_of_weights_is_what_is_kept_and_survives_a_kill(
+    prepared: Prepared, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    averaged = ["training.num_steps=6", "training.average_decay=0.6"]
+    train(prepared, tmp_path / "undisturbed", averaged)
+    load = loop.load_steps
+
+    def killed(data: TrainingData, begin: int, end: int) -> Iterator[StepBatch]:
+        for batch in load(data, begin, end):
+            if batch.step == 5:
+                raise KeyboardInterrupt
+            yield batch
+
+    monkeypatch.setattr(loop, "load_steps", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(prepared, tmp_path / "killed", averaged)
+    monkeypatch.setattr(loop, "load_steps", load)
+    train(prepared, tmp_path / "killed", averaged)
+    assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "undisturbed")
+    # Training itself does not see the average.
+    losses, plain = ([row["loss"] for row in logged(f) if "loss" in row] for f in (tmp_path / "undisturbed", whole))
+    assert losses == plain
+    ours, theirs = (load_file(f / "model.safetensors") for f in (tmp_path / "undisturbed", whole))
+    assert any(not np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_moving_average_is_the_sum_of_what_was_with_falling_weights() -> None:
+    parameter = torch.nn.Parameter(torch.zeros(3))
+    average, expected = MovingAverage([parameter], 0.7), torch.zeros(3)
+    with average.applied():
+        assert torch.equal(parameter, torch.zeros(3))  # nothing to apply yet
+    for step in range(30):
+        with torch.no_grad():
+            parameter.copy_(torch.randn(3))
+        average.update(step)
+        decay = min(0.7, (1 + step) / (10 + step))
+        expected = parameter.detach().clone() if step == 0 else decay * expected + (1 - decay) * parameter.detach()
+    latest = parameter.detach().clone()
+    with average.applied():
+        torch.testing.assert_close(parameter.detach(), expected)
+    assert torch.equal(parameter, latest)
 
 
 def test_checkpoints_between_validations_lose_no_more_than_their_distance(
@@ -281,6 +324,9 @@ def test_the_rate_warms_up_and_falls_to_zero() -> None:
     assert rates[:10] == sorted(rates[:10])
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert learning_rate(0, config.model_copy(update={"warmup_steps": 0})) == pytest.approx(2.0)
+    constant = config.model_copy(update={"schedule": "constant"})
+    assert learning_rate(0, constant) == pytest.approx(0.2)
+    assert [learning_rate(step, constant) for step in (9, 50, 99)] == pytest.approx([2.0] * 3)
 
 
 def popularity_recall(tables: Tables) -> float:

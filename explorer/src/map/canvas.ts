@@ -10,9 +10,10 @@ import { ScatterplotLayer } from "@deck.gl/layers";
 import KDBush from "kdbush";
 import { everyNth, NUM_AT_REST, NUM_MOVING } from "./few";
 import type { Points } from "./points";
+import { type View, viewOf } from "./view";
 
 const REACH_PX = 12; // how far from a point the pointer may be
-const MARGIN = 0.92; // of the canvas that the points fill at first
+const OUTLIERS = 0.025; // the share at each side that the first view leaves out
 const RING_PX = 10;
 const REST_MS = 500; // without a move, until all points are drawn again
 const GROWTH = 0.3; // of a point's radius, in doublings for each doubling of the zoom
@@ -38,7 +39,7 @@ export class PointMap {
   private marked: number | undefined;
   private tree: KDBush | undefined;
   private view: OrthographicViewState = { target: [0, 0, 0], zoom: 0 };
-  private whole = { target: [0, 0, 0] as [number, number, number], zoom: 0 };
+  private whole: View = { target: [0, 0, 0], zoom: 0 };
   private visible: (point: number) => boolean = () => true;
 
   constructor(
@@ -65,13 +66,14 @@ export class PointMap {
     });
   }
 
-  /** Other points: the view shows them whole, unless `keepView`. */
+  /** Other points: the view shows nearly all of them, unless `keepView`. */
   setPoints(points: Points, keepView: boolean): void {
     this.points = points;
     this.tree = undefined;
     this.data = undefined;
-    this.measure(this.parent.clientWidth, this.parent.clientHeight);
-    if (!keepView) this.show(this.whole);
+    const [width, height] = [this.parent.clientWidth, this.parent.clientHeight];
+    this.measure(width, height);
+    if (!keepView) this.show(viewOf(points.positions, width, height, OUTLIERS) ?? this.whole);
   }
 
   /**
@@ -136,17 +138,7 @@ export class PointMap {
   }
 
   private measure(width: number, height: number): void {
-    const [low, high] = [[Infinity, Infinity], [-Infinity, -Infinity]] as [[number, number], [number, number]];
-    const { positions, length } = this.points;
-    for (let i = 0; i < 2 * length; i++) {
-      const [axis, value] = [i & 1, positions[i] as number];
-      if (value < (low[axis] as number)) low[axis] = value;
-      if (value > (high[axis] as number)) high[axis] = value;
-    }
-    if (!length || !width || !height) return;
-    const span = [Math.max(high[0] - low[0], 1e-6), Math.max(high[1] - low[1], 1e-6)] as const;
-    const zoom = Math.log2(MARGIN * Math.min(width / span[0], height / span[1]));
-    this.whole = { target: [(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, 0], zoom };
+    this.whole = viewOf(this.points.positions, width, height, 0) ?? this.whole;
   }
 
   private move(view: OrthographicViewState): void {

@@ -20,13 +20,13 @@ from omnisage.batches.step import TrainingData
 from omnisage.errors import OmnisageError
 from omnisage.model.embedder import Embedded
 from omnisage.neighbors.artifact import TypeNeighbors
-from omnisage.optimizer import build_optimizer, scheduled_rate
+from omnisage.optimizer import MovingAverage, build_optimizer
 from omnisage.progress import track
 from omnisage.randomness import derive_seed
 from omnisage.tables.artifact import FeatureArrays
 from omnisage.tasks.softmax import PositiveStream
 from omnisage.tasks.task import Step, Task
-from omnisage.training.config import TrainingConfig
+from omnisage.training.config import TrainingConfig, learning_rate
 
 
 def prepare_torch(config: TrainingConfig, seed: int) -> torch.device:
@@ -68,21 +68,24 @@ def fit(
     learner = _Learner(
         name, embedder, tasks, modules, optimizer, PositiveStream(data.sources[0].num_entities, data.seed)
     )
+    average = MovingAverage(list(modules.parameters()), config.average_decay)
     best, best_score, num_since_best = modules.state_dict(), -1.0, 0
     modules.train()
     with track(name, total=config.num_steps, unit="steps") as advance:
         for batch in load_steps(data, 0, config.num_steps):
             loss = _take_step(learner, batch, config, data.seed)
+            average.update(batch.step)
             advance(1, f"loss {loss:.3f}")
             if (batch.step + 1) % config.validate_every == 0 or batch.step + 1 == config.num_steps:
                 modules.eval()
-                # Without anything held out for validation, the last weights are the best that are known.
-                score = validate().get("score", best_score)
+                with average.applied():
+                    # Without anything held out for validation, the last weights are the best that are known.
+                    score = validate().get("score", best_score)
+                    num_since_best = 0 if score >= best_score else num_since_best + 1
+                    if score >= best_score:
+                        best_score = score
+                        best = {key: value.clone() for key, value in modules.state_dict().items()}
                 modules.train()
-                num_since_best = 0 if score >= best_score else num_since_best + 1
-                if score >= best_score:
-                    best_score = score
-                    best = {key: value.clone() for key, value in modules.state_dict().items()}
                 if num_since_best >= config.patience:
                     break
     modules.load_state_dict(best)
@@ -104,9 +107,7 @@ class _Learner:
 def _take_step(learner: _Learner, batch: StepBatch, config: TrainingConfig, seed: int) -> float:
     """One update of the weights; gives the loss."""
     torch.manual_seed(derive_seed(seed, "dropout", batch.step))
-    rate = scheduled_rate(
-        batch.step, learning_rate=config.learning_rate, warmup_steps=config.warmup_steps, num_steps=config.num_steps
-    )
+    rate = learning_rate(batch.step, config)
     for group in learner.optimizer.param_groups:
         group["lr"] = rate
     device = next(learner.modules.parameters()).device

@@ -75,13 +75,12 @@ def open_embeddings(folder: Path) -> Embeddings:
 
 
 def space_of(folder: Path) -> str:
-    """What the vectors of an `embeddings` artifact may be multiplied with: those of the same space alone.
+    """Which vectors those of an `embeddings` artifact may be multiplied with: of the same training alone.
 
     Returns:
-        The sha256 of its manifest, or of that of the version that it was aligned to, or which that was aligned to.
+        The sha256 of the manifest of the training; of the artifact's own where it names none.
     """
-    alignment = read_manifest(folder, "embeddings").counts.get("alignment")
-    return manifest_sha256(folder) if alignment is None else alignment["space"]
+    return read_manifest(folder, "embeddings").plan.inputs.get("training") or manifest_sha256(folder)
 
 
 def hashes_path(folder: Path, kind: str, name: str) -> Path:

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from omnisage.artifact import Manifest, Plan, begin, commit
 from omnisage.batches.batch import Bags, RawFeature, to_device
-from omnisage.batches.entities import EntitySource, build_entity_batch
+from omnisage.batches.entities import EntitySource, build_entity_batch, describe_model
 from omnisage.embeddings.artifact import Vectors, write_array
 from omnisage.embeddings.config import EmbeddingsConfig
 from omnisage.embeddings.entities import write_entities
 from omnisage.embeddings.reuse import find_earlier
 from omnisage.embeddings.users import write_queries, write_users
 from omnisage.embeddings.write import Writer
+from omnisage.errors import OmnisageError
 from omnisage.graph.artifact import open_graph
 from omnisage.model.inference import embed_chosen
 from omnisage.neighbors.newcomers import with_newcomers
@@ -59,6 +60,11 @@ def run(
     opened = open_tables(tables)
     trained = open_trained(training)
     source = open_source(opened, graph, neighbors, num_inner=trained.config.num_inner)
+    if describe_model(source, {}).types != trained.description.types:
+        raise OmnisageError(
+            f"{tables} and {neighbors} have other features, vocabularies or neighborhoods than the model in {training} "
+            "was trained with; train again with `omnisage run`"
+        )
     with one_torch_thread(), workers(num_threads) as pool:
         writer = Writer(begin(out, plan), None if is_anew else find_earlier(out, plan), config.dtype, pool)
         num_entities = write_entities(writer, opened, source, trained)

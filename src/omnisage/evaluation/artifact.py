@@ -12,6 +12,7 @@ from omnisage.errors import OmnisageError
 from omnisage.evaluation.beyond import BeyondRecord
 from omnisage.evaluation.evaluate import Evaluation
 from omnisage.evaluation.records import Record, SliceRecord
+from omnisage.evaluation.smaller import SmallerRecord
 from omnisage.evaluation.summary import summarize
 
 
@@ -30,6 +31,7 @@ def open_evaluation(folder: Path) -> Evaluation:
         lists = ("records", "differences", "downstream")
         records, differences, downstream = ([Record(**record) for record in stored[of]] for of in lists)
         beyond = [BeyondRecord(**record) for record in stored["beyond_accuracy"]]
+        smaller = [SmallerRecord(**record) for record in stored["smaller"]]
         slices = [SliceRecord(**part) for part in stored["slices"]]
         path = folder / "unit_values.parquet"
         unit_values = pq.read_table(path)
@@ -43,6 +45,7 @@ def open_evaluation(folder: Path) -> Evaluation:
         slices=slices,
         beyond_accuracy=beyond,
         downstream=downstream,
+        smaller=smaller,
         unit_values=unit_values,
     )
 

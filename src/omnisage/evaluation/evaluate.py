@@ -21,6 +21,7 @@ from omnisage.evaluation.probe import probe
 from omnisage.evaluation.records import Record, SliceRecord
 from omnisage.evaluation.retrieval import Measurement, Retrieval, measure
 from omnisage.evaluation.slices import entity_slices
+from omnisage.evaluation.smaller import SmallerRecord, measure_smaller
 from omnisage.evaluation.user_queries import USER_TASKS, tuned_key, user_retrievals, user_tasks
 from omnisage.progress import track
 from omnisage.tables.artifact import Tables
@@ -38,6 +39,7 @@ class Evaluation:
     slices: list[SliceRecord]  # what the records' slices are
     beyond_accuracy: list[BeyondRecord]  # what is recommended, right or wrong
     downstream: list[Record]  # a ranking model with and without embeddings; only of the test
+    smaller: list[SmallerRecord]  # what smaller embeddings keep
     unit_values: pa.Table  # the values of every user and query entity, of which records are means (docs/formats.md)
 
     def as_json(self) -> dict[str, Any]:
@@ -50,6 +52,7 @@ class Evaluation:
             "slices": [asdict(part) for part in self.slices],
             "downstream": [asdict(record) for record in self.downstream],
             "beyond_accuracy": [asdict(record) for record in self.beyond_accuracy],
+            "smaller": [asdict(record) for record in self.smaller],
         }
 
 
@@ -110,6 +113,7 @@ def evaluate(
         slices=[part for measured in measurements for part in measured.slices],
         beyond_accuracy=[record for measured in measurements for record in measured.beyond_accuracy],
         downstream=_downstream(tables, embeddings, item_knn, config, seed) if part == "test" else [],
+        smaller=measure_smaller(tables, embeddings, part, k=config.ks[0], mask_history=masks, seed=seed),
         unit_values=pa.concat_tables([measured.unit_values for measured in measurements]),
     )
 

@@ -50,7 +50,7 @@ class Explanation:
 
     type: str
     entity: int
-    own: tuple[OwnWeight, ...]  # the constant first, then features in the order of the config
+    own: tuple[OwnWeight, ...]  # the constant first, then features
     neighbors: tuple[NeighborWeight, ...]  # largest weight first
     num_heads: int
 

@@ -36,6 +36,7 @@ class Index:
     widths: dict[str, int] = field(default_factory=dict[str, int])  # of embeddings, where D is only their beginning
     changes: dict[str, Changes] = field(default_factory=dict[str, Changes])  # since it was built
     folder: Path | None = None  # that it was opened from
+    rotation: Vectors | None = None  # of queries of another training, by which they are multiplied from the right
 
     def search(
         self,
@@ -118,10 +119,11 @@ class Index:
         assert self.folder is not None, "of an index that was opened"
         partial = begin(folder, self.manifest.plan)
         types = {entity_type: dict(counts) for entity_type, counts in self.manifest.counts["types"].items()}
+        names = ["rotation.npy", *(f"{entity_type}.{ending}" for entity_type in types for ending in ("npy", "faiss"))]
+        for name in names:
+            if (self.folder / name).exists():
+                link_or_copy(self.folder / name, partial / name)
         for entity_type in types:
-            for name in (f"{entity_type}.npy", f"{entity_type}.faiss"):
-                if (self.folder / name).exists():
-                    link_or_copy(self.folder / name, partial / name)
             changes = self.changes.get(entity_type)
             if changes is not None:
                 write_array(partial / f"{entity_type}.added.npy", changes.added)
@@ -175,6 +177,7 @@ class Index:
             raise OmnisageError(f"queries have shape {queries.shape}; '{entity_type}' is searched with [Q, {width}]")
         if k < 1:
             raise OmnisageError(f"k is {k}; ask for at least 1 entity")
+        queries = queries if self.rotation is None else queries @ self.rotation
         return vectors, queries if width == dim else unit_prefix(queries, dim)
 
 
@@ -186,7 +189,8 @@ def open_index(
     Args:
         folder: the artifact.
         embeddings: the embeddings it is used with; an index of other embeddings is refused.
-        queries: the embeddings that vectors of queries are of; those of a version in another space are refused.
+        queries: the embeddings that vectors of queries are of; those of another training are refused, but for the one
+            that the index was aligned to.
         num_threads: threads of each search; the results do not depend on it.
 
     Raises:
@@ -197,14 +201,10 @@ def open_index(
         raise OmnisageError(f"{folder} was written by an earlier omnisage; run `omnisage index` again")
     if embeddings is not None and manifest.plan.inputs.get("embeddings") != manifest_sha256(embeddings):
         raise OmnisageError(f"{folder} was built from other embeddings than {embeddings}; run `omnisage index` again")
-    if queries is not None and manifest.counts["space"] != space_of(queries):
-        raise OmnisageError(
-            f"{folder} and {queries} are versions in different spaces: inner products between them mean nothing; align "
-            "the later one with embeddings.align_to, or embed with the same training"
-        )
     vectors: dict[str, Vectors] = {}
     codes: dict[str, Codes] = {}
     changes: dict[str, Changes] = {}
+    rotation = None if queries is None else _open_rotation(folder, manifest, queries)
     types = manifest.counts["types"]
     for entity_type, counts in types.items():
         shape = (counts["entities"], counts["dim"])
@@ -218,7 +218,20 @@ def open_index(
             removed = open_npy(folder / f"{entity_type}.removed.npy", "index", np.bool_, (length,))
             changes[entity_type] = Changes(counts["entities"], added, removed)
     widths = {entity_type: counts["width"] for entity_type, counts in types.items()}
-    return Index(manifest, vectors, num_threads, codes, widths, changes, folder)
+    return Index(manifest, vectors, num_threads, codes, widths, changes, folder, rotation)
+
+
+def _open_rotation(folder: Path, manifest: Manifest, queries: Path) -> Vectors | None:
+    """What turns vectors of another training into the space of the index; None where they are in it."""
+    space, alignment = space_of(queries), manifest.counts["alignment"]
+    if space == manifest.counts["space"]:
+        return None
+    if alignment is None or space != alignment["space"]:
+        raise OmnisageError(
+            f"{folder} and {queries} are of different trainings, and inner products between them mean nothing; build "
+            f"the index with index.align_to: {queries}, or ask with embeddings of its own training"
+        )
+    return open_npy(folder / "rotation.npy", "index", np.float32, (None, None))
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from omnisage.errors import OmnisageError
 from omnisage.index.config import Kind
@@ -43,10 +44,14 @@ class Codes:
             allow: [N], which entities may come out.
             num_threads: of faiss.
         """
-        wanted = min(k * self.num_candidates + more, len(vectors_ND))
-        _faiss().omp_set_num_threads(num_threads)  # holds for the calling thread, so it is said at every search
-        found = self.index.search(queries_QD, wanted, params=self._parameters(allow))[1]
+        found = self.candidates(queries_QD, k * self.num_candidates + more, allow=allow, num_threads=num_threads)
         return rerank(vectors_ND, queries_QD, found, k + more)
+
+    def candidates(self, queries_QD: Vectors, num: int, *, allow: Mask | None, num_threads: int) -> NDArray[np.int64]:
+        """The best entities by their codes alone, best first, [Q, R] with R = min(num, N); -1 where there are fewer."""
+        _faiss().omp_set_num_threads(num_threads)  # holds for the calling thread, so it is said at every search
+        wanted = min(num, self.index.ntotal)
+        return self.index.search(queries_QD, wanted, params=self._parameters(allow))[1]
 
     def _parameters(self, allow: Mask | None) -> Any:
         sel = None if allow is None else _faiss().IDSelectorBitmap(np.packbits(allow, bitorder="little"))

@@ -38,6 +38,13 @@ class IndexConfig(TypeIndexConfig):
     """How entities are searched: all types alike, but for what `types` says."""
 
     approximate_from: Annotated[int, Field(ge=1, description="auto: entities of a type from which on")] = 100_000
+    align_to: Annotated[
+        str | None,
+        Field(
+            description="folder of the embeddings of an earlier training, relative to the config; its vectors then "
+            "search this index, too"
+        ),
+    ] = None
     types: Annotated[
         dict[Name, TypeIndexConfig], Field(description="by entity type, the fields that are other than these")
     ] = {}

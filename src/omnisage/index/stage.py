@@ -1,7 +1,8 @@
 """Stage 6, `omnisage index`: the vectors of every entity type, ready to be searched.
 
-Reads `embeddings`; writes `<type>.npy` and, of types that are searched by codes, `<type>.faiss`. Vectors are hard links
-where the file system allows them, and copies elsewhere; beginnings of vectors are written anew.
+Reads `embeddings`; writes `<type>.npy`, of types that are searched by codes `<type>.faiss`, and how vectors of an
+earlier training are turned, `rotation.npy`. Vectors are hard links where the file system allows them, and copies
+elsewhere; beginnings of vectors are written anew.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from omnisage.artifact import Manifest, Plan, begin, commit
 from omnisage.embeddings.artifact import open_embeddings, space_of, write_array
 from omnisage.errors import OmnisageError
+from omnisage.index.alignment import align
 from omnisage.index.artifact import link_or_copy
 from omnisage.index.codes import Codes, build_codes, choose_probes, least_recall, open_codes, write_codes
 from omnisage.index.config import RERANK, IndexConfig, TypeIndexConfig
@@ -27,7 +29,9 @@ _ROWS_PER_CHECK = 65536  # keeps the check's memory small beside a memory-mapped
 _NUM_SAMPLED = 400  # queries of each group that the effort of a search is chosen by
 
 
-def run(config: IndexConfig, plan: Plan, out: Path, *, num_threads: int, embeddings: Path) -> Manifest:
+def run(
+    config: IndexConfig, plan: Plan, out: Path, *, num_threads: int, embeddings: Path, previous: Path | None = None
+) -> Manifest:
     """Build the index.
 
     Args:
@@ -36,6 +40,7 @@ def run(config: IndexConfig, plan: Plan, out: Path, *, num_threads: int, embeddi
         out: the artifact's folder.
         num_threads: of faiss; the result does not depend on it.
         embeddings: the `embeddings` artifact.
+        previous: that of an earlier training, whose vectors are to search this index too.
 
     Raises:
         OmnisageError: an embedding is not finite, so it has no distance to anything; or the config names a type that
@@ -67,7 +72,12 @@ def run(config: IndexConfig, plan: Plan, out: Path, *, num_threads: int, embeddi
             )
         elif chosen.kind != "exact":  # there is nothing to make codes of
             types[entity_type]["kind"] = "exact"
-    return commit(out, {"space": space_of(embeddings), "types": types})
+    alignment = None
+    if previous is not None:
+        rotation, recalls = align(embeddings, previous, seed=plan.seed, num_threads=num_threads)
+        write_array(partial / "rotation.npy", rotation)
+        alignment = {"space": space_of(previous), "recall@10": recalls}
+    return commit(out, {"space": space_of(embeddings), "types": types, "alignment": alignment})
 
 
 def _write_vectors(embeddings: Path, partial: Path, entity_type: str, vectors: Vectors, dim: int | None) -> Vectors:

@@ -17,7 +17,7 @@ from omnisage.model.modules import Projection, unit_rows, widened
 
 
 class AggregatingEncoder(nn.Module):
-    """Own tokens and neighbors to one L2-normalised embedding, for one entity type."""
+    """Own tokens and neighbors to one embedding, for one entity type."""
 
     def __init__(self, num_features: int, config: ModelConfig):
         super().__init__()
@@ -46,10 +46,10 @@ class AggregatingEncoder(nn.Module):
             neighbors_BK: rows of `tokens_UD`, int64; any valid row where absent.
             weights_BK: proximity, float.
             present_BK: bool, False for empty slots.
-            direct_BE: with `direct_categories`, what the layer's output is added to, float.
+            direct_BE: with `model.direct`, what the layer's output is added to, float.
 
         Returns:
-            [B, E] float, rows of length 1.
+            [B, E] float; rows of length 1, unless `unit_length` is false.
         """
         own_BFD, present_BK = self.input_dropout(own_BFD, present_BK)
         own_BX = own_BFD.flatten(1)

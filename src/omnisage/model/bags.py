@@ -49,7 +49,8 @@ def sum_hashed(bags: Bags, table: Tensor, importance: Tensor, multipliers: Tenso
 
 
 def _is_native(bags: Bags, table: Tensor) -> bool:
-    return bags.values.device.type == "cpu" and table.dtype == torch.float32
+    is_plain = bags.values.device.type == "cpu" and table.dtype == torch.float32
+    return is_plain and not torch.compiler.is_exporting()
 
 
 class _SummedBags(torch.autograd.Function):

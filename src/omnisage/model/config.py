@@ -14,6 +14,13 @@ class SequenceModelConfig(ConfigModel):
     num_heads: Annotated[int, Field(ge=1)] = 2
     max_length: Annotated[int, Field(ge=1, description="latest events read per user")] = 100
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    direct_events: Annotated[
+        bool,
+        Field(
+            description="add the events' embeddings to the user's, the latest with most weight (learned): what is like "
+            "a user's events is then found without a way through layers"
+        ),
+    ] = False
     time: Annotated[
         Literal["pauses", "fourier", "both"],
         Field(description="classes of the time since the event before; sines of that and of the date; or both"),
@@ -34,13 +41,20 @@ class ModelConfig(ConfigModel):
     num_hops: Annotated[int, Field(ge=1, le=2, description="2: neighbors have read theirs; not by the transformer")] = 1
     inner_neighbors: Annotated[int, Field(ge=1, description="that a neighbor reads of each of its blocks")] = 5
     feature_dim: Annotated[int, Field(gt=0, description="width of looked-up text and category vectors")] = 64
-    direct_categories: Annotated[
+    direct: Annotated[
+        tuple[Literal["category", "text"], ...],
+        Field(
+            description="kinds of own features (an id is a category) of which learned vectors are added to an entity's "
+            "embedding as they are: what neither content nor neighbors say is then learned without a way through layers"
+        ),
+    ] = ()
+    unit_length: Annotated[
         bool,
         Field(
-            description="add learned vectors of an entity's own categories, its id among them, to its embedding as "
-            "they are: what neither content nor neighbors say is then learned without a way through layers"
+            description="scale embeddings to length 1, so that inner products are cosines; false: lengths are learned, "
+            "and say how often an entity is sought"
         ),
-    ] = False
+    ] = True
     hash_buckets: Annotated[int, Field(gt=0, description="rows of a text feature's hash table")] = 16384
     num_hashes: Annotated[int, Field(ge=1)] = 2
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1

@@ -17,7 +17,7 @@ from torch.nn import functional
 from omnisage.model.attention import AttentionInput, Scored, attend
 from omnisage.model.config import ModelConfig
 from omnisage.model.late import Unprojected, attend_late, score
-from omnisage.model.modules import Projection, unit_rows, widened
+from omnisage.model.modules import Finish, Projection, widened
 
 
 class InputDropout(nn.Module):
@@ -40,35 +40,36 @@ class InputDropout(nn.Module):
             own_BFD = own_BFD * kept_BF[..., None]
         # The last feature is the degree. Without neighbors it is not read, so that an entity which lost them to
         # dropout is embedded as one that never had any.
-        is_isolated_B1 = ~present_BK.any(dim=1, keepdim=True)
+        is_isolated_B1 = present_BK.sum(dim=1, keepdim=True) == 0  # runtimes of exported graphs find an empty row `any`
         own_BFD = widened(own_BFD)
         own_BFD = torch.cat([own_BFD[:, :-1], own_BFD[:, -1:].masked_fill(is_isolated_B1[..., None], 0)], dim=1)
         return own_BFD, present_BK
 
 
 class BesideDirect(nn.Module):
-    """The end of every encoder: what its layers say beside the entity's own vectors, as rows of length 1.
+    """The end of every encoder: what its layers say beside the entity's own vectors.
 
-    With `direct_categories` what the layers say begins at nothing (ReZero, Bachlechner et al., 2020): at random it is
+    With `model.direct` what the layers say begins at nothing (ReZero, Bachlechner et al., 2020): at random it is
     mostly the same for all entities, and drowns what is to be learned of each.
     """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.feature_dropout = config.feature_dropout
-        self.layer_scale = nn.Parameter(torch.zeros(config.embedding_dim)) if config.direct_categories else None
+        self.layer_scale = nn.Parameter(torch.zeros(config.embedding_dim)) if config.direct else None
+        self.finish = Finish(config.embedding_dim, unit_length=config.unit_length)
 
     def forward(self, layers_BE: Tensor, direct_BE: Tensor | None) -> Tensor:
         """[B, E]; without direct vectors that of the layers alone."""
         if direct_BE is None or self.layer_scale is None:
-            return unit_rows(layers_BE)
+            return self.finish(layers_BE)
         if self.training and self.feature_dropout > 0:
             direct_BE = direct_BE * (torch.rand(len(direct_BE), 1, device=direct_BE.device) >= self.feature_dropout)
-        return unit_rows(direct_BE + self.layer_scale * layers_BE)
+        return self.finish(self.layer_scale * layers_BE, direct_BE)
 
 
 class EntityEncoder(nn.Module):
-    """Own tokens and neighbors to one L2-normalised embedding, for one entity type."""
+    """Own tokens and neighbors to one embedding, for one entity type."""
 
     def __init__(self, num_features: int, num_slots: int, config: ModelConfig):
         super().__init__()
@@ -107,10 +108,10 @@ class EntityEncoder(nn.Module):
             neighbors_BK: which of the entities, int64; any valid one where absent.
             log_weights_BK: scaled log(1 + weight) in [0, 1], float.
             present_BK: bool, False for empty slots.
-            direct_BE: with `direct_categories`, what the layers' output is added to, float.
+            direct_BE: with `model.direct`, what the layers' output is added to, float.
 
         Returns:
-            [B, E] float, rows of length 1.
+            [B, E] float; rows of length 1, unless `unit_length` is false.
         """
         own_BFD, present_BK = self.input_dropout(own_BFD, present_BK)
         if len(self.layers.layers) == 1:
@@ -125,7 +126,7 @@ class EntityEncoder(nn.Module):
         self, own_BFD: Tensor, tokens_UD: Tensor, neighbors_BK: Tensor, log_weights_BK: Tensor, present_BK: Tensor
     ) -> Tensor:
         """The CLS output [B, D] by the whole transformer over all S tokens; any number of layers."""
-        if len(own_BFD) == 0:  # a rank without anchors of this type; torch's attention refuses an empty batch
+        if own_BFD.shape[0] == 0:  # a rank without anchors of this type; torch's attention refuses an empty batch
             return self.cls.expand(0, -1)
         gates_BKD = self.gate_offset + log_weights_BK[..., None] * self.gate_slope
         neighbors_BKD = gates_BKD * tokens_UD[neighbors_BK]
@@ -172,8 +173,8 @@ class EntityEncoder(nn.Module):
         cls_D = self.cls + self.positions[0]
         readers_HD, gates_2D, readers_GD = self._readers()
         own_positions, slot_positions = self.positions[1:].split([own_BFD.shape[1], neighbors_BK.shape[1]])
-        own_BJD = torch.cat([cls_D.expand(len(own_BFD), 1, -1), own_BFD + own_positions], dim=1)
-        shape_BSH = (len(own_BFD), len(self.positions), self._single_layer.self_attn.num_heads)
+        own_BJD = torch.cat([cls_D.expand(own_BFD.shape[0], 1, -1), own_BFD + own_positions], dim=1)
+        shape_BSH = (own_BFD.shape[0], len(self.positions), self._single_layer.self_attn.num_heads)
         return AttentionInput(
             scores_UG=_scores(neighbors, readers_GD),
             neighbors_BK=neighbors_BK,

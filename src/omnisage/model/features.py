@@ -14,47 +14,66 @@ from omnisage.model.config import ModelConfig
 from omnisage.model.late import Unprojected
 from omnisage.model.modules import Modules, Projection
 
-_DIRECT_START = 0.02  # size at first: next to nothing, so that what is added is what was learned
+_DIRECT_START = 0.02  # a component at first: next to nothing, so that what is added is what was learned
 
 
 class HashedText(nn.Module):
     """Hash embeddings (Svenstrup et al., NeurIPS 2017): several hash functions into one table, learned importance.
 
     An n-gram's vector is the sum over hash functions of table rows, each times the n-gram's importance for that
-    hash function; a text is the sum of its n-grams, divided by the root of their number to keep its scale.
+    hash function; a text is the sum of its n-grams, divided by the root of their number to keep its scale; their mean
+    where it is added to embeddings.
     """
 
     multipliers: Tensor
 
-    def __init__(self, num_buckets: int, num_hashes: int, width: int):
+    def __init__(self, num_buckets: int, num_hashes: int, width: int, *, is_direct: bool = False):
+        """Args: `is_direct` for vectors that are added to embeddings, and not read by layers."""
         super().__init__()
-        self.table = nn.Parameter(torch.randn(num_buckets, width) / width**0.5)
+        self.is_direct = is_direct
+        self.table = nn.Parameter(torch.randn(num_buckets, width) * _start(width, is_direct))
         self.importance = nn.Parameter(torch.ones(num_buckets, num_hashes) / num_hashes**0.5)
         odd = torch.randint(2**62, (num_hashes + 1,), generator=torch.Generator().manual_seed(0)) * 2 + 1
         self.register_buffer("multipliers", odd, persistent=False)
 
     def forward(self, text: Bags) -> Tensor:
         """The texts' vectors [U, V]."""
-        return _unit_variance(sum_hashed(text, self.table, self.importance, self.multipliers), text)
+        summed_UV = sum_hashed(text, self.table, self.importance, self.multipliers)
+        if self.is_direct:
+            # Their mean: most n-grams are of few texts, and as a larger sum they would learn texts by heart, faster
+            # than ids and categories are learned.
+            return summed_UV / _lengths(text)[:, None]
+        return summed_UV * (summed_UV.shape[1] / _lengths(text)[:, None]).sqrt()
 
 
 class Categories(nn.Module):
     """One learned vector per category; an entity with several has their sum over the root of their number."""
 
-    def __init__(self, num_values: int, width: int, start: float = 1.0):
+    def __init__(self, num_values: int, width: int, *, is_direct: bool = False):
+        """Args: `is_direct` for vectors that are added to embeddings, and not read by layers."""
         super().__init__()
+        self.is_direct = is_direct
         # One row more than values: an empty vocabulary is still a table.
-        self.table = nn.Parameter(torch.randn(num_values + 1, width) * (start / width**0.5))
+        self.table = nn.Parameter(torch.randn(num_values + 1, width) * _start(width, is_direct))
 
     def forward(self, categories: Bags) -> Tensor:
         """The entities' vectors [U, V]; zero without any category."""
-        return _unit_variance(sum_categories(categories, self.table), categories)
+        summed_UV = sum_categories(categories, self.table)
+        return summed_UV * ((1 if self.is_direct else summed_UV.shape[1]) / _lengths(categories)[:, None]).sqrt()
 
 
-def _unit_variance(summed_UV: Tensor, bags: Bags) -> Tensor:
-    """Sums of table rows [U, V], which start with length 1, scaled so that every component starts with variance 1."""
-    lengths_U = (bags.offsets[1:] - bags.offsets[:-1]).clamp(min=1)
-    return summed_UV * (summed_UV.shape[1] / lengths_U[:, None]).sqrt()
+def _start(width: int, is_direct: bool) -> float:
+    """How large the components of a table are at first.
+
+    Layers read sums that are scaled up to variance 1. What is added to embeddings is not, for so would be each step of
+    the optimizer.
+    """
+    return _DIRECT_START if is_direct else width**-0.5
+
+
+def _lengths(bags: Bags) -> Tensor:
+    """How many values each entity has, [U], at least 1 to divide by."""
+    return (bags.offsets[1:] - bags.offsets[:-1]).clamp(min=1)
 
 
 class FeatureEncoder(nn.Module):
@@ -76,9 +95,9 @@ class FeatureEncoder(nn.Module):
         )
         self.direct = Modules(
             {
-                name: Categories(feature.size, config.embedding_dim, _DIRECT_START)
+                name: _direct_lookup(feature, config)
                 for name, feature in description.features.items()
-                if config.direct_categories and feature.own and feature.kind == "category"
+                if feature.own and feature.kind in config.direct
             }
         )
         self.neighbor = Projection(sum(self.widths.values()), config.dim, dropout=config.dropout)
@@ -92,8 +111,8 @@ class FeatureEncoder(nn.Module):
         return torch.stack([project(vectors[name][rows_B]) for name, project in self.own.items()], dim=1)
 
     def direct_vectors(self, raw: RawFeatures, rows_B: Tensor) -> Tensor | None:
-        """What the own categories of the entities at `rows_B` add to their embeddings [B, E]; None if nothing does."""
-        found = [categories(raw[name])[rows_B] for name, categories in self.direct.items()]
+        """What own categories and texts of the entities at `rows_B` add to their embeddings [B, E]; None if nothing."""
+        found = [lookup(raw[name])[rows_B] for name, lookup in self.direct.items()]
         return torch.stack(found).sum(dim=0) if found else None
 
     def neighbor_tokens(self, vectors: dict[str, Tensor]) -> Tensor:
@@ -103,6 +122,12 @@ class FeatureEncoder(nn.Module):
     def unprojected(self, vectors: dict[str, Tensor]) -> Unprojected:
         """What `neighbor_tokens` is a linear map of."""
         return self.neighbor.unprojected([vectors[name] for name in self.widths])
+
+
+def _direct_lookup(feature: FeatureDescription, config: ModelConfig) -> nn.Module:
+    if feature.kind == "text":
+        return HashedText(config.hash_buckets, config.num_hashes, config.embedding_dim, is_direct=True)
+    return Categories(feature.size, config.embedding_dim, is_direct=True)
 
 
 def _lookup(feature: FeatureDescription, config: ModelConfig) -> tuple[nn.Module, int]:

@@ -121,6 +121,24 @@ def widened(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
+class Finish(nn.Module):
+    """What layers give, and what is added to it, to embeddings: of entities and of users alike."""
+
+    def __init__(self, embedding_dim: int, *, unit_length: bool):
+        super().__init__()
+        self.scale = embedding_dim**-0.5
+        self.unit_length = unit_length
+
+    def forward(self, layers: Tensor, added: Tensor | None = None) -> Tensor:
+        """[..., E] with components of about variance 1, and what is added to rows of about length 1; float32 at least.
+
+        Rows have length 1, or with `unit_length` false the length that comes out.
+        """
+        rows = widened(layers) * self.scale
+        rows = rows if added is None else rows + added
+        return unit_rows(rows) if self.unit_length else rows
+
+
 def unit_rows(rows: Tensor) -> Tensor:
     """Rows [..., E] scaled to length 1, in float32 at least."""
     return functional.normalize(widened(rows), dim=-1)

@@ -13,7 +13,7 @@ from omnisage.batches.description import SequenceDescription
 from omnisage.batches.pauses import NUM_PAUSES
 from omnisage.model.config import ModelConfig
 from omnisage.model.dropout import Dropout
-from omnisage.model.modules import unit_rows
+from omnisage.model.modules import Finish
 from omnisage.model.times import TimeFeatures
 
 
@@ -52,6 +52,8 @@ class SequenceModel(nn.Module):
         )
         self.norm = nn.LayerNorm(config.dim)
         self.head = nn.Linear(config.dim, config.embedding_dim)
+        self.direct_events = DirectEvents() if sequence.direct_events else None
+        self.finish = Finish(config.embedding_dim, unit_length=config.unit_length)
 
     def forward(
         self,
@@ -72,7 +74,7 @@ class SequenceModel(nn.Module):
             times_BL: Unix seconds, int64, for a model with `time: fourier` or `both`.
 
         Returns:
-            [B, L+1, E] float, rows of length 1: entry i knows the first i events.
+            [B, L+1, E] float: entry i knows the first i events. Rows of length 1, unless `unit_length` is false.
         """
         # Rows of length 1 become components of variance 1, on a par with what is added to them.
         tokens_BLD = self.project(events_BLE * events_BLE.shape[-1] ** 0.5)
@@ -88,7 +90,24 @@ class SequenceModel(nn.Module):
         tokens_BLD = self.dropout(tokens_BLD + self.positions[: tokens_BLD.shape[1]])
         for layer in self.layers:
             tokens_BLD = layer(tokens_BLD)
-        return unit_rows(self.head(self.norm(tokens_BLD)))
+        direct_BLE = None if self.direct_events is None else self.direct_events(events_BLE)
+        return self.finish(self.head(self.norm(tokens_BLD)), direct_BLE)
+
+
+class DirectEvents(nn.Module):
+    """A sum of a user's events, of weights that fall by a learned factor from each event to the one before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(0.1))
+        self.log_decay = nn.Parameter(torch.tensor(0.3).log())
+
+    def forward(self, events_BLE: Tensor) -> Tensor:
+        """[B, L, E] to [B, L+1, E]: entry i is of the first i events."""
+        ages_L = torch.arange(-1, events_BLE.shape[1], device=events_BLE.device)
+        ages_LL = ages_L[:, None] - ages_L[1:]  # of event j where i events are known; below 0 where j is not known
+        weights_LL = torch.where(ages_LL >= 0, torch.exp(-self.log_decay.exp() * ages_LL.clamp(min=0)), 0.0)
+        return self.scale * (weights_LL.to(events_BLE.dtype) @ events_BLE)
 
 
 def _small_embedding(num_values: int, dim: int) -> nn.Embedding | None:

@@ -65,7 +65,7 @@ class Entity(EntityRef):
 class Hit(EntityRef):
     """An entity that was found."""
 
-    score: float = Field(description="inner product with the query, which is the cosine")
+    score: float = Field(description="inner product with the query")
     columns: Values
 
 

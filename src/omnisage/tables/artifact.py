@@ -12,6 +12,10 @@ from omnisage.artifact import Manifest, read_manifest
 from omnisage.schema import unknown_name
 from omnisage.tables.files import check_column, open_array, open_column, open_lists
 
+# An input of the plan of tables that keep the vocabularies, means and deviations of those that a model was trained on:
+# the sha256 of the manifest of these.
+KEPT_ENCODINGS = "encodings of the trained model"
+
 
 @dataclass(frozen=True)
 class TablesRelation:
@@ -187,6 +191,10 @@ class Tables:
         """The vocabulary of a sequence's surfaces; empty if it has none."""
         num_surfaces = self.sequences[sequence].num_surfaces
         return self._column(f"sequences/{sequence}/surfaces.parquet", num_surfaces).to_pylist() if num_surfaces else []
+
+    def labels(self, sequence: str, label: str) -> list[str]:
+        """The vocabulary of a sequence's `action` or `surface`."""
+        return self.actions(sequence) if label == "action" else self.surfaces(sequence)
 
     def vocabulary(self, entity_type: str, feature: str) -> list[str]:
         """The values of a category feature, by index."""

@@ -18,6 +18,7 @@ from ibis.backends.duckdb import Backend
 from numpy.typing import NDArray
 
 from omnisage.errors import OmnisageError
+from omnisage.npy import open_npy
 from omnisage.progress import track
 from omnisage.tables.arrays import write_array
 from omnisage.tables.checks import refuse_rows
@@ -108,7 +109,13 @@ def write_encoded(connection: Backend, encoded: EncodedFeature, folder: Path) ->
     values_ND = np.lib.format.open_memmap(folder / "values.npy", mode="w+", dtype=np.float32, shape=shape)
     encoded.encodings.fill(entities, _to_keys(table["key"]), values_ND)
     is_warm = encoded.feature.entity.is_warm(connection)
-    mean_D, std = _standardise(values_ND, entities, is_warm[entities])
+    mean_D, std = _moments(values_ND, entities[is_warm[entities]])
+    if encoded.feature.kept is not None and encoded.feature.entity.kept is not None:
+        kept = encoded.feature.entity.kept.folder / "features" / folder.parent.name / folder.name
+        mean_D = open_npy(kept / "mean.npy", "tables", np.float64, (shape[1],))
+        std = encoded.feature.kept["std"]
+    for block in _blocks(entities):
+        values_ND[block] = (values_ND[block] - mean_D) / std
     values_ND.flush()
     write_array(folder / "mean.npy", mean_D)
     present = np.zeros(len(values_ND), np.bool_)
@@ -218,24 +225,16 @@ class _Pending:
         self._keys, self._vectors, self._added_at = [], [], time.monotonic()
 
 
-def _standardise(
-    values_ND: Vector, entities: NDArray[np.uint32], is_warm: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], float]:
-    """Subtract from the rows `entities` the mean of the warm ones, and divide by the one deviation of their components.
+def _moments(values_ND: Vector, warm: NDArray[np.uint32]) -> tuple[NDArray[np.float64], float]:
+    """The mean [D] over the entities `warm`, and the one deviation of their components from it.
 
     One for all, because how far apart two vectors are along a component is what the encoder has learned.
-
-    Returns:
-        The mean [D], and the deviation.
     """
-    warm, counted = _blocks(entities[is_warm]), max(int(is_warm.sum()), 1)
-    mean_D = sum((values_ND[block].sum(axis=0, dtype=np.float64) for block in warm), np.zeros(values_ND.shape[1]))
-    mean_D /= counted
-    squares = sum(float(np.square(values_ND[block] - mean_D).sum()) for block in warm)
-    std = (squares / (counted * values_ND.shape[1])) ** 0.5 or 1.0
-    for block in _blocks(entities):
-        values_ND[block] = (values_ND[block] - mean_D) / std
-    return mean_D, std
+    counted = max(len(warm), 1)
+    sums = (values_ND[block].sum(axis=0, dtype=np.float64) for block in _blocks(warm))
+    mean_D = sum(sums, np.zeros(values_ND.shape[1])) / counted
+    squares = sum(float(np.square(values_ND[block] - mean_D).sum()) for block in _blocks(warm))
+    return mean_D, (squares / (counted * values_ND.shape[1])) ** 0.5 or 1.0
 
 
 def _blocks(entities: NDArray[np.uint32]) -> list[NDArray[np.uint32]]:

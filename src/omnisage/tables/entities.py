@@ -15,6 +15,7 @@ from ibis.backends.duckdb import Backend
 from numpy.typing import NDArray
 
 from omnisage.errors import OmnisageError
+from omnisage.tables.artifact import Tables
 from omnisage.tables.checks import id_column, refuse_rows
 from omnisage.tables.config import Entity, TablesConfig, TextFeature
 from omnisage.tables.database import keep, num_rows, write_parquet
@@ -34,6 +35,7 @@ class EntityTable:
     num_entities: int
     num_retired: int
     has_cold: bool  # whether some may be cold
+    kept: Tables | None = None  # the artifact whose encodings are kept; None: they are found anew
 
     @property
     def cold(self) -> Table:
@@ -57,7 +59,7 @@ class EntityTable:
 
 
 def open_entities(
-    connection: Backend, config: TablesConfig, base: Path, *, earlier: Path, seed: int
+    connection: Backend, config: TablesConfig, base: Path, *, earlier: Path, seed: int, kept: Tables | None = None
 ) -> dict[str, EntityTable]:
     """Open the table of every entity type, check its ids, and number them.
 
@@ -67,6 +69,7 @@ def open_entities(
         base: the folder that paths are relative to.
         earlier: the artifact of an earlier run, if there is one.
         seed: the run's seed, by which cold entities are drawn.
+        kept: the artifact whose encodings are kept.
 
     Raises:
         OmnisageError: ids are missing, given twice, of a type that cannot be an id, or of another type than earlier.
@@ -81,7 +84,7 @@ def open_entities(
         ids = keep(connection, f"ids {name}", numbered.mutate(is_cold=is_cold))
         num_retired = num_rows(connection, ids.filter(~ids.present))
         opened[name] = EntityTable(
-            name, entity, source, ids, num_rows(connection, ids), num_retired, has_cold=share is not None
+            name, entity, source, ids, num_rows(connection, ids), num_retired, has_cold=share is not None, kept=kept
         )
     return opened
 

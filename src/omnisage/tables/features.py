@@ -17,7 +17,7 @@ from omnisage import _native
 from omnisage.tables.arrays import ArrayWriter, write_array, write_columns
 from omnisage.tables.checks import finite_number, refuse_rows
 from omnisage.tables.config import CategoryFeature, Feature, ImageFeature, NumberFeature, TextFeature, VectorFeature
-from omnisage.tables.database import keep, num_rows, stream, write_parquet
+from omnisage.tables.database import keep, keep_arrow, num_rows, stream, write_parquet
 from omnisage.tables.entities import EntityTable
 from omnisage.tables.expressions import Column, Table
 from omnisage.tables.sources import Source
@@ -34,6 +34,12 @@ class FeatureColumn:
     entity: EntityTable
     # Text: string. Number: float64. Category: list of strings. Vector: list of float32. Image: path or bytes. Or null.
     value: Column
+
+    @property
+    def kept(self) -> dict[str, Any] | None:
+        """The `counts` of the feature whose encoding is kept; None if it is found anew."""
+        kept = self.entity.kept
+        return None if kept is None else kept.manifest.counts["features"][self.entity.name][self.name]
 
 
 def open_features(connection: Backend, entity: EntityTable) -> list[FeatureColumn]:
@@ -193,6 +199,7 @@ def _utf8(texts: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 def _write_number(connection: Backend, feature: FeatureColumn, folder: Path) -> dict[str, Any]:
     """Standardise by mean and deviation over the warm entities that have the number; a constant has deviation 1."""
+    kept = feature.kept
     rows = feature.entity.content(number=feature.value).order_by("entity")
     batches = [
         batch.column("number").to_numpy(zero_copy_only=False) for batch in stream(connection, rows.select("number"))
@@ -202,6 +209,7 @@ def _write_number(connection: Backend, feature: FeatureColumn, folder: Path) -> 
     known = numbers[present & feature.entity.is_warm(connection)]
     mean = float(known.mean()) if len(known) else 0.0
     std = float(known.std()) if len(known) and known.min() < known.max() else 1.0
+    mean, std = (mean, std) if kept is None else (kept["mean"], kept["std"])
     write_array(folder / "values.npy", standardise(numbers, mean, std))
     write_array(folder / "present.npy", present)
     return {"mean": mean, "std": std}
@@ -219,8 +227,14 @@ def _write_category(connection: Backend, feature: FeatureColumn, folder: Path) -
     values = keep(connection, f"values {label}", values.filter(values["value"].notnull()).distinct())
     ranks = ibis.row_number().over(ibis.window(order_by="value")).cast("uint32")
     warm = values.anti_join(feature.entity.cold, "entity") if feature.entity.has_cold else values
-    vocabulary = keep(connection, f"vocabulary {label}", warm.select("value").distinct().mutate(indices=ranks))
-    if feature.entity.has_cold:  # what only cold entities have is unknown
+    kept = feature.entity.kept
+    if kept is None:
+        vocabulary = keep(connection, f"vocabulary {label}", warm.select("value").distinct().mutate(indices=ranks))
+    else:
+        known = pa.array(kept.vocabulary(feature.entity.name, feature.name), pa.string())
+        numbered = pa.table({"value": known, "indices": pa.array(range(len(known)), pa.uint32())})
+        vocabulary = keep_arrow(connection, f"vocabulary {label}", numbered)
+    if feature.entity.has_cold or kept is not None:  # what only cold entities have, or came up later, is unknown
         values = values.semi_join(vocabulary, "value")
     indexed = values.inner_join(vocabulary, "value").order_by("entity", "indices")
     write_columns(connection, indexed, folder, {"indices": np.uint32})
@@ -240,6 +254,9 @@ def _write_vector(connection: Backend, feature: FeatureColumn, folder: Path) -> 
     rows = feature.entity.content(vector=feature.value)
     rows = rows.filter(rows["vector"].notnull())
     width = int(connection.to_pyarrow(rows["vector"].length().max()).as_py())
+    if feature.kept is not None and feature.kept["width"] != width:
+        remedy = f"the trained model reads {feature.kept['width']}: give these, or train again with `omnisage run`"
+        raise feature.entity.source.wrong(f"features.{feature.name}", f"has vectors of {width} numbers", remedy)
     shape = (feature.entity.num_entities, width)
     values = np.lib.format.open_memmap(folder / "values.npy", mode="w+", dtype=np.float32, shape=shape)
     present = np.zeros(feature.entity.num_entities, np.bool_)

@@ -14,14 +14,15 @@ from typing import Any
 
 import ibis
 import numpy as np
+import pyarrow as pa
 from ibis.backends.duckdb import Backend
 from numpy.typing import DTypeLike, NDArray
 
 from omnisage.errors import OmnisageError
 from omnisage.tables import config
 from omnisage.tables.arrays import write_array, write_columns
-from omnisage.tables.checks import id_column, refuse_nulls, unix_seconds
-from omnisage.tables.database import keep, num_rows, write_parquet
+from omnisage.tables.checks import id_column, refuse_nulls, refuse_rows, unix_seconds
+from omnisage.tables.database import keep, keep_arrow, num_rows, write_parquet
 from omnisage.tables.entities import EntityTable
 from omnisage.tables.expressions import Column, Table
 from omnisage.tables.hashing import draw, user_part
@@ -88,6 +89,8 @@ def open_sequence(
     placed = keep(connection, f"placed {name}", _place_events(rows, users, entity, seed))
     labels = {
         label: keep(connection, f"{label} {name}", _number_label(placed, label, tables.split))
+        if entity.kept is None
+        else _keep_label(connection, source, placed, label, entity.kept.labels(name, label))
         for label in _label_columns(sequence)
     }
     events = keep(connection, f"events {name}", _label_events(placed, labels)) if labels else placed
@@ -174,6 +177,21 @@ def _number_label(placed: Table, label: str, split: config.Split) -> Table:
     values = placed.select(label).distinct().left_join(trained_on, label).select(label, "seen")
     order = ibis.window(order_by=[values["seen"].isnull(), label])
     return values.select(label, index=ibis.row_number().over(order).cast("uint32"))
+
+
+def _keep_label(connection: Backend, source: Source, placed: Table, label: str, known: list[str]) -> Table:
+    """The numbers that a trained model knows labels by.
+
+    Raises:
+        OmnisageError: an event has another label.
+    """
+    numbered = pa.table({label: pa.array(known, pa.string()), "index": pa.array(range(len(known)), pa.uint32())})
+    numbers = keep_arrow(connection, f"{label} {source.field}", numbered)
+    bad = placed.anti_join(numbers, label).select(label)
+    remedy = "leave them out, or train again with `omnisage run`"
+    found = f"whose {label} the trained model does not know"
+    refuse_rows(connection, source, label, bad, found=found, remedy=remedy)
+    return numbers
 
 
 def _label_events(placed: Table, labels: dict[str, Table]) -> Table:

@@ -10,6 +10,7 @@ from typing import Any
 from ibis.backends.duckdb import Backend
 
 from omnisage.artifact import Manifest, Plan, begin, commit
+from omnisage.tables.artifact import KEPT_ENCODINGS, Tables, open_tables
 from omnisage.tables.cold import Cold, open_cold, without_cold, write_cold
 from omnisage.tables.config import TablesConfig
 from omnisage.tables.database import connect
@@ -55,7 +56,8 @@ def run(config: TablesConfig, plan: Plan, out: Path, *, num_threads: int, base: 
 
     Args:
         config: what the tables mean.
-        plan: what the result depends on; `plan.seed` is the seed.
+        plan: what the result depends on; `plan.seed` is the seed. With an input `KEPT_ENCODINGS` vocabularies, means
+            and deviations stay those of the artifact in `out`.
         out: folder of the artifact; ids that an earlier artifact there has given are kept.
         num_threads: of DuckDB; 0 uses every core. The result does not depend on it.
         base: the folder that paths of tables are relative to.
@@ -66,7 +68,9 @@ def run(config: TablesConfig, plan: Plan, out: Path, *, num_threads: int, base: 
     source_files(config, base)
     out.parent.mkdir(parents=True, exist_ok=True)
     with connect(out.parent, memory_limit=config.memory_limit, num_threads=num_threads) as connection:
-        opened = _open(connection, config, base=base, out=out, seed=plan.seed)
+        # Opened before the new artifact takes its place.
+        kept = open_tables(out) if KEPT_ENCODINGS in plan.inputs else None
+        opened = _open(connection, config, base=base, out=out, seed=plan.seed, kept=kept)
         split = _split(connection, config, opened, plan.seed)
         columns = [feature for features in opened.features.values() for feature in features]
         encoded = encode_features(
@@ -78,8 +82,10 @@ def run(config: TablesConfig, plan: Plan, out: Path, *, num_threads: int, base: 
     return commit(out, counts | {"features": features})
 
 
-def _open(connection: Backend, config: TablesConfig, *, base: Path, out: Path, seed: int) -> _Opened:
-    entities = open_entities(connection, config, base, earlier=out, seed=seed)
+def _open(
+    connection: Backend, config: TablesConfig, *, base: Path, out: Path, seed: int, kept: Tables | None
+) -> _Opened:
+    entities = open_entities(connection, config, base, earlier=out, seed=seed, kept=kept)
     features = {name: open_features(connection, entity) for name, entity in entities.items()}
     sequences = {
         name: open_sequence(connection, name, config, base=base, entities=entities, seed=seed)

@@ -69,6 +69,16 @@ class UserEntityConfig(ConfigModel):
     ] = 4
 
 
+class MatryoshkaConfig(ConfigModel):
+    """Beginnings of embeddings that serve as smaller embeddings (Kusupati et al. 2022)."""
+
+    dims: Annotated[
+        tuple[Annotated[int, Field(ge=1)], ...],
+        Field(min_length=1, description="how many first dimensions each has, rising, fewer than model.embedding_dim"),
+    ]
+    weight: Annotated[float, Field(gt=0, description="of the loss of each beginning beside 1 for the whole")] = 1.0
+
+
 class TasksConfig(ConfigModel):
     """The three tasks and what they share; a weight of 0 switches a task off."""
 
@@ -76,6 +86,10 @@ class TasksConfig(ConfigModel):
     entity_feature: EntityFeatureConfig = EntityFeatureConfig()
     user_entity: UserEntityConfig = UserEntityConfig()
     num_random_negatives: NumRandom = 1024
+    matryoshka: Annotated[
+        MatryoshkaConfig | None,
+        Field(description="embeddings whose beginnings are embeddings too, for smaller indexes; none: only the whole"),
+    ] = None
     log_q: Annotated[
         LogQ,
         Field(

@@ -5,7 +5,7 @@ from torch.nn import functional
 
 from omnisage.model.modules import Modules
 from omnisage.tasks.config import EntityEntityConfig
-from omnisage.tasks.softmax import InverseTemperature, sampled_softmax
+from omnisage.tasks.softmax import InverseTemperature
 from omnisage.tasks.task import Step
 
 
@@ -23,14 +23,8 @@ class EntityEntity(nn.Module):
         total: Tensor | None = None
         for target, rows in pairs.items():
             queries_PE = functional.embedding(rows.queries_P, step.embedded.embeddings)
-            scale = self.scales[target]()
-            loss = sampled_softmax(
-                queries_PE,
-                step.candidates(target),
-                step.log_q[target],
-                rows.columns_P,
-                scale,
-                others_P=step.extra_log_sums(rows.hard, queries_PE, scale),
+            loss = step.softmax(
+                target, queries_PE, step.candidates(target), rows.columns_P, self.scales[target](), extra=rows.hard
             )
             loss = loss * (len(rows.columns_P) / num_pairs)
             total = loss if total is None else total + loss

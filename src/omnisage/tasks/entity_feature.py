@@ -11,7 +11,7 @@ from omnisage.batches.description import LOG_DEGREE, ModelDescription
 from omnisage.model.features import FeatureEncoder
 from omnisage.model.modules import Modules, unit_rows
 from omnisage.tasks.config import EntityFeatureConfig
-from omnisage.tasks.softmax import InverseTemperature, sampled_softmax
+from omnisage.tasks.softmax import InverseTemperature
 from omnisage.tasks.task import Step
 
 
@@ -69,12 +69,7 @@ class EntityFeature(nn.Module):
                 )
                 of_groups = queries_PE.split([len(rows.owners_P) for rows in groups])
                 for rows, group_PE in zip(groups, of_groups, strict=True):
-                    loss = sampled_softmax(
-                        group_PE,
-                        candidates[rows.target],
-                        step.log_q[rows.target],
-                        rows.columns_P,
-                        self.scales[rows.target](),
-                    )
+                    scale = self.scales[rows.target]()
+                    loss = step.softmax(rows.target, group_PE, candidates[rows.target], rows.columns_P, scale)
                     found.append(loss * (len(rows.columns_P) / rows.num_all))
         return {"entity_feature": self.weight * torch.stack(found).mean()} if found else {}

@@ -10,9 +10,12 @@ from typing import Protocol
 from torch import Tensor
 from torch.nn import functional
 
-from omnisage.batches.batch import ExtraNegatives, StepBatch
+from omnisage.batches.batch import ExtraNegatives, Seen, StepBatch
 from omnisage.model.embedder import Embedded
+from omnisage.model.modules import unit_rows
+from omnisage.tasks.config import MatryoshkaConfig
 from omnisage.tasks.extra_negatives import extra_log_sums
+from omnisage.tasks.softmax import sampled_softmax
 
 
 @dataclass(frozen=True)
@@ -22,14 +25,58 @@ class Step:
     batch: StepBatch
     embedded: Embedded
     log_q: dict[str, Tensor]  # by target type, [C] float
+    matryoshka: MatryoshkaConfig | None = None  # beginnings of embeddings that are to find what the whole finds
 
     def candidates(self, target: str) -> Tensor:
         """Embeddings [C, E] of the candidates of one type."""
         return functional.embedding(self.batch.candidates[target].rows_C, self.embedded.embeddings)
 
-    def extra_log_sums(self, extra: ExtraNegatives | None, queries_PE: Tensor, scale: Tensor) -> Tensor | None:
-        """What extra negatives add below the line of each query's softmax, [P] log; None without any."""
-        return None if extra is None else extra_log_sums(extra, self.embedded.embeddings, queries_PE, scale)
+    def softmax(
+        self,
+        target: str,
+        queries_PE: Tensor,
+        candidates_CE: Tensor,
+        columns_P: Tensor,
+        scale: Tensor,
+        *,
+        seen: Seen | None = None,
+        extra: ExtraNegatives | None = None,
+    ) -> Tensor:
+        """The loss of queries for entities of one type, `softmax.sampled_softmax`.
+
+        With beginnings (Matryoshka representations, Kusupati et al. 2022) the weighted mean of the losses of the whole
+        and of each beginning of queries and candidates, these of length 1 again, with the same scale.
+
+        Args:
+            target: the entity type.
+            queries_PE, columns_P, scale, seen: as `sampled_softmax` takes them.
+            candidates_CE: what `candidates` gave for the type.
+            extra: negatives of each query alone.
+
+        Returns:
+            Scalar.
+        """
+        whole = queries_PE.shape[1]
+        dims = () if self.matryoshka is None else self.matryoshka.dims
+        total, sum_of_weights = None, 0.0
+        for dim in (whole, *dims):
+            queries_PD, candidates_CD = unit_beginning(queries_PE, dim), unit_beginning(candidates_CE, dim)
+            others_P = None
+            if extra is not None:
+                embeddings_AD = unit_beginning(self.embedded.embeddings, dim)
+                others_P = extra_log_sums(extra, embeddings_AD, queries_PD, scale)
+            log_q_C = self.log_q[target]
+            loss = sampled_softmax(queries_PD, candidates_CD, log_q_C, columns_P, scale, seen, others_P=others_P)
+            weight = 1.0 if self.matryoshka is None or dim == whole else self.matryoshka.weight
+            total = loss if total is None else total + weight * loss
+            sum_of_weights += weight
+        assert total is not None
+        return total / sum_of_weights if dims else total
+
+
+def unit_beginning(rows_RE: Tensor, dim: int) -> Tensor:
+    """The first `dim` dimensions of rows, scaled to length 1; the rows themselves, if these are all."""
+    return rows_RE if dim == rows_RE.shape[1] else unit_rows(rows_RE[:, :dim])
 
 
 class Task(Protocol):

@@ -11,7 +11,7 @@ from torch.nn import functional
 from omnisage.model.modules import Modules
 from omnisage.model.sequence import UserModel
 from omnisage.tasks.config import UserEntityConfig
-from omnisage.tasks.softmax import InverseTemperature, sampled_softmax
+from omnisage.tasks.softmax import InverseTemperature
 from omnisage.tasks.task import Step
 
 
@@ -39,27 +39,25 @@ class UserEntity(nn.Module):
                 events_BLE, rows.actions_BL, rows.pauses_BL, surfaces_BL=rows.surfaces_BL, times_BL=rows.times_BL
             )
             users_PE = users_BLE.flatten(0, 1)
-            candidates_CE, log_q_C = step.candidates(target), step.log_q[target]
-            next_scale, future_scale = self.next_scales[name](), self.future_scales[name]()
-            next_PE = functional.embedding(rows.next_queries_P, users_PE)
-            following = sampled_softmax(
-                next_PE,
+            candidates_CE = step.candidates(target)
+            following = step.softmax(
+                target,
+                functional.embedding(rows.next_queries_P, users_PE),
                 candidates_CE,
-                log_q_C,
                 rows.next_columns_P,
-                next_scale,
-                rows.next_seen,
-                others_P=step.extra_log_sums(rows.next_impressions, next_PE, next_scale),
+                self.next_scales[name](),
+                seen=rows.next_seen,
+                extra=rows.next_impressions,
             )
             found[f"{name}_next"] = self.weight * following * (len(rows.next_columns_P) / max(rows.num_next, 1))
             if self.future_weight > 0:
-                future = sampled_softmax(
+                future = step.softmax(
+                    target,
                     functional.embedding(rows.future_queries_P, users_PE),
                     candidates_CE,
-                    log_q_C,
                     rows.future_columns_P,
-                    future_scale,
-                    rows.future_seen,
+                    self.future_scales[name](),
+                    seen=rows.future_seen,
                 )
                 share = len(rows.future_columns_P) / max(rows.num_future, 1)
                 found[f"{name}_future"] = self.weight * self.future_weight * future * share

@@ -1,5 +1,6 @@
 """Config of the `training` stage."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -15,6 +16,19 @@ class TrainingConfig(ConfigModel):
     num_steps: Annotated[int, Field(ge=1)] = 1000
     warmup_steps: Annotated[int, Field(ge=0)] = 50
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    schedule: Annotated[
+        Literal["cosine", "constant"],
+        Field(description="of the learning rate after warm-up: falls to 0 at num_steps, or stays"),
+    ] = "cosine"
+    average_decay: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            lt=1,
+            description="validate and keep a moving average of the weights, of which a step keeps this share, such as "
+            "0.998, instead of the latest; null: the latest",
+        ),
+    ] = None
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     pairs_per_batch: Annotated[int, Field(ge=1)] = 512
@@ -34,6 +48,13 @@ class TrainingConfig(ConfigModel):
         int, Field(ge=1, description="threads of torch; sums are rounded as they are split, so results depend on it")
     ] = 2
     device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+def learning_rate(step: int, config: TrainingConfig) -> float:
+    """The learning rate of a step: linear warm-up, then cosine decay to 0 (OmniSage §3.3), or none."""
+    warm = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+    left = 1.0 if config.schedule == "constant" else 0.5 * (1 + math.cos(math.pi * step / config.num_steps))
+    return config.learning_rate * warm * left
 
 
 class LearningConfig(ConfigModel):

@@ -9,14 +9,14 @@ from omnisage.batches.description import ModelDescription
 from omnisage.errors import OmnisageError
 from omnisage.launch import Launch
 from omnisage.model.model import Model
-from omnisage.optimizer import build_optimizer, scheduled_rate
-from omnisage.tasks.config import TasksConfig
+from omnisage.optimizer import MovingAverage, build_optimizer
+from omnisage.tasks.config import MatryoshkaConfig, TasksConfig
 from omnisage.tasks.entity_entity import EntityEntity
 from omnisage.tasks.entity_feature import EntityFeature
 from omnisage.tasks.softmax import PositiveStream
 from omnisage.tasks.task import Task
 from omnisage.tasks.user_entity import UserEntity
-from omnisage.training.config import LearningConfig, TrainingConfig
+from omnisage.training.config import LearningConfig
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,9 @@ class Learner:
     task_modules: nn.ModuleDict  # the same tasks, as the owner of their parameters
     stream: PositiveStream
     optimizer: torch.optim.AdamW
+    average: MovingAverage
     device: torch.device
+    matryoshka: MatryoshkaConfig | None = None
 
     def parameters(self) -> list[nn.Parameter]:
         """All parameters, the model's and the tasks', in a fixed order."""
@@ -40,6 +42,7 @@ class Learner:
         state |= {f"tasks.{name}": value for name, value in self.task_modules.state_dict().items()}
         for number, moments in self.optimizer.state_dict()["state"].items():
             state |= {f"optimizer.{number}.{name}": value for name, value in moments.items()}
+        state |= {f"average.{number}": value for number, value in enumerate(self.average.values)}
         # Counts stay far below 2^63; safetensors' bindings take the signed type.
         state |= {f"stream.{t}": torch.from_numpy(table.view("int64")) for t, table in self.stream.tables.items()}
         return state
@@ -54,6 +57,8 @@ class Learner:
             moments.setdefault(int(number), {})[moment] = value
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        averaged = _below("average.", state)
+        self.average.values = [averaged[str(number)].to(self.device) for number in range(len(averaged))]
         for entity_type, table in _below("stream.", state).items():
             self.stream.tables[entity_type][:] = table.numpy().view("uint64")
         self.stream.totals.update(totals)
@@ -79,7 +84,8 @@ def build_learner(
         parameters, learning_rate=config.training.learning_rate, weight_decay=config.training.weight_decay
     )
     stream = PositiveStream(num_entities, seed, config.tasks.log_q)
-    return Learner(model, tasks, task_modules, stream, optimizer, device)
+    average = MovingAverage(parameters, config.training.average_decay)
+    return Learner(model, tasks, task_modules, stream, optimizer, average, device, config.tasks.matryoshka)
 
 
 def _build_tasks(
@@ -116,13 +122,6 @@ def choose_device(name: str, launch: Launch) -> torch.device:
             f"has {num_gpus} GPU(s); start at most one process per GPU, or set training.device to 'cpu'"
         )
     return torch.device("cuda", launch.local_rank)
-
-
-def learning_rate(step: int, config: TrainingConfig) -> float:
-    """The learning rate of a step."""
-    return scheduled_rate(
-        step, learning_rate=config.learning_rate, warmup_steps=config.warmup_steps, num_steps=config.num_steps
-    )
 
 
 def _below(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:

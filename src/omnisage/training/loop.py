@@ -21,8 +21,8 @@ from omnisage.progress import track
 from omnisage.randomness import derive_seed
 from omnisage.tasks.task import Step
 from omnisage.training.checkpoint import Position, load_checkpoint, save_checkpoint, save_weights
-from omnisage.training.config import TrainingConfig
-from omnisage.training.learner import Learner, learning_rate
+from omnisage.training.config import TrainingConfig, learning_rate
+from omnisage.training.learner import Learner
 from omnisage.training.metrics_log import MetricsLog
 from omnisage.training.ranks import ALONE, Ranks
 
@@ -71,16 +71,15 @@ def train(
 
             validates = step % config.validate_every == 0 or is_last
             if validates:
-                scores = ranks.agree(validate(learner.model))
-                metrics.write(step, scores)
-                # Without anything held out for validation, the last weights are the best that are known.
-                score = scores.get("score", position.best)
-                if score >= position.best:
-                    position = Position(step, score, 0)
-                    if ranks.is_first:
+                with learner.average.applied():
+                    scores = ranks.agree(validate(learner.model))
+                    # Without anything held out for validation, the last weights are the best that are known.
+                    score = scores.get("score", position.best)
+                    if score >= position.best and ranks.is_first:
                         save_weights(folder, learner)
-                else:
-                    position = replace(position, num_since_best=position.num_since_best + 1)
+                metrics.write(step, scores)
+                is_best = score >= position.best
+                position = Position(step, max(score, position.best), 0 if is_best else position.num_since_best + 1)
             if ranks.is_first and (validates or step % (config.checkpoint_every or config.num_steps) == 0):
                 metrics.sync()
                 save_checkpoint(folder, learner, position)
@@ -102,7 +101,8 @@ def train_step(
     }
     losses: dict[str, Tensor] = {}
     with torch.autocast(learner.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-        step = Step(batch, ranks.join_embeddings(learner.model.embedders(batch.entities), batch.own), log_q)
+        embedded = ranks.join_embeddings(learner.model.embedders(batch.entities), batch.own)
+        step = Step(batch, embedded, log_q, learner.matryoshka)
         for task in learner.tasks.values():
             losses |= task.losses(step)
     learner.optimizer.zero_grad()
@@ -117,4 +117,5 @@ def train_step(
             "before it are kept; lower training.learning_rate"
         )
     learner.optimizer.step()
+    learner.average.update(batch.step)
     return {"loss": loss.item()} | {name: value.item() for name, value in losses.items()}

@@ -13,6 +13,7 @@ from omnisage.evaluation.report.projection_section import projection_section
 from omnisage.evaluation.report.results_section import results_section
 from omnisage.evaluation.report.run_results import RunResults
 from omnisage.evaluation.report.slices_section import slices_section
+from omnisage.evaluation.report.smaller_section import smaller_section
 from omnisage.evaluation.report.training_section import training_section
 from omnisage.evaluation.report.users_section import users_section
 from omnisage.names import Names
@@ -38,6 +39,7 @@ def write_report(results: RunResults, path: Path) -> None:
         lambda: projection_section(results, names),
         lambda: neighbors_section(results, names, links),
         lambda: users_section(results, names),
+        lambda: smaller_section(results.evaluation, results.index.manifest.counts),
         lambda: degree_section(results.graph_counts),
     )
     sections: list[Section] = []

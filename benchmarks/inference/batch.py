@@ -1,0 +1,145 @@
+"""Embedding every entity: by memory-mapped tokens, beside batch by batch, and beside the straightforward form.
+
+A generated world (`training/worlds.py`): items with a vector of 128, a text of 40 tokens, and neighbors of power-law
+popularity. Batch by batch, every batch projects its unique neighbors anew: what the stage did before. The
+straightforward form (`training/straightforward.py`) projects every slot and runs torch's encoder layer. Both embed a
+sample and are compared with ours on it first. The floor is the time of ours' products at the measured matmul rate and
+of the bytes that attention must read at the measured bandwidth, one after the other.
+
+    python benchmarks/inference/batch.py                                              # 100,000 items, model of the demo
+    python benchmarks/inference/batch.py --items 1000000 --paper --slots 150 --out batch.json
+"""
+
+import argparse
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+sys.path.append(str(Path(__file__).parents[1] / "training"))
+from measuring import floor_s, limits, make_parser, write
+from straightforward import embed, unshare
+from worlds import generated
+
+from omnisage.batches.entities import EntitySource, build_entity_batch, describe_model
+from omnisage.embeddings.entities import _in_blocks
+from omnisage.embeddings.fingerprints import hash_entities, hash_own
+from omnisage.embeddings.reuse import NEW
+from omnisage.embeddings.tokens import embed_by_tokens, project
+from omnisage.embeddings.write import Kind, Writer
+from omnisage.model.config import ModelConfig
+from omnisage.model.embedder import EntityEmbedders
+from omnisage.model.inference import embed_entities
+from omnisage.threads import one_torch_thread, workers
+
+CPU = torch.device("cpu")
+
+
+@contextmanager
+def watched(name: str, found: dict[str, float]) -> Iterator[None]:
+    """Seconds, and the largest memory of the process's own (not of mapped files) beyond what it had, in `found`."""
+
+    def anonymous() -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+    first, peak, ended = anonymous(), [0], threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.02):
+            peak[0] = max(peak[0], anonymous() - first)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        found[f"{name}_s"] = time.perf_counter() - started
+        ended.set()
+        thread.join()
+        found[f"{name}_peak_mb"] = peak[0] / 1e6
+
+
+def by_tokens(embedders: EntityEmbedders, source: EntitySource, threads: int, found: dict[str, float]) -> np.ndarray:
+    """Everything that the stage does with entities: hashes, tokens, vectors, npy and Parquet."""
+    num_items = source.num_entities["item"]
+    every = np.arange(num_items, dtype=np.uint32)
+    with tempfile.TemporaryDirectory() as folder, one_torch_thread(), workers(threads) as pool:
+        with watched("hash", found):
+            own = {"item": _in_blocks(num_items, lambda begin, end: hash_own(source, "item", begin, end))}
+            _in_blocks(num_items, lambda begin, end: hash_entities(source, "item", own, begin, end))
+        with watched("project", found):
+            tokens = project(Path(folder) / "tokens", embedders, source, {"item": every}, pool)
+        writer = Writer(Path(folder), None, "f32", pool)
+        kind = Kind("entities", "item", pa.array(every), embedders.entity_encoders["item"].skip.out_features)
+        with watched("embed", found):
+            writer.write(
+                kind,
+                np.full(num_items, NEW),
+                lambda ids: embed_by_tokens(embedders, source, "item", ids, tokens, pool),
+                rows_per_call=16384,
+            )
+        return np.array(writer.entities("item"))
+
+
+def floor(embedders: EntityEmbedders, source: EntitySource, limit: dict[str, float]) -> float:
+    """Seconds per entity."""
+    encoder, features = embedders.entity_encoders["item"], embedders.feature_encoders["item"]
+    matrices = [p for p in (*features.own.parameters(), *features.neighbor.parameters()) if p.ndim == 2]
+    matrices += [p for name, p in encoder.named_parameters() if p.ndim == 2 and "positions" not in name]
+    num_slots, dim = source.neighbors["item"].ids.shape[1], embedders.dim
+    layer = encoder.layers.layers[0]
+    unused = 2 * dim * dim  # queries and keys are folded into constants
+    products = 2.0 * (sum(p.numel() for p in matrices) - unused)
+    heads = layer.self_attn.num_heads
+    return floor_s(limit, products) + floor_s(limit, 4.0 * heads * dim * num_slots, 4.0 * dim * num_slots)
+
+
+def main() -> None:
+    """Run and print."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--items", type=int, default=100_000)
+    parser.add_argument("--slots", type=int, default=100)
+    parser.add_argument("--paper", action="store_true", help="width 768, 12 heads, embeddings of 256")
+    parser.add_argument("--sample", type=int, default=8192, help="items to embed batch by batch")
+    parser.add_argument("--straightforward", type=int, default=64, help="items to embed by the straightforward form")
+    options: argparse.Namespace = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    limit = limits()
+    source = generated(options.items, options.seed, num_slots=options.slots).data.sources[0]
+    config = ModelConfig(dim=768, num_heads=12, embedding_dim=256) if options.paper else ModelConfig()
+    torch.manual_seed(options.seed)
+    embedders = EntityEmbedders(describe_model(source, {}), config).eval()
+    found: dict[str, float] = {"items": options.items, "slots": options.slots, "dim": config.dim}
+    ours = by_tokens(embedders, replace(source), options.threads, found)
+    with watched("batch_by_batch", found):
+        batches = embed_entities(embedders, source, "item", begin=0, end=options.sample, device=CPU)
+    few = np.arange(options.straightforward, dtype=np.uint32)
+    slots = unshare(build_entity_batch(source, {"item": few})[0], 0, len(few))
+    with watched("straightforward", found), torch.no_grad():
+        plain = embed(embedders, slots).numpy()
+    found["largest_difference"] = float(np.abs(ours[: options.sample] - batches).max())
+    found["largest_difference_of_straightforward"] = float(np.abs(ours[: len(few)] - plain).max())
+    seconds = found["project_s"] + found["embed_s"]
+    found["entities_per_s"] = options.items / seconds
+    found["batch_by_batch_entities_per_s"] = options.sample / found["batch_by_batch_s"]
+    found["straightforward_entities_per_s"] = options.straightforward / found["straightforward_s"]
+    found["times_batch_by_batch"] = found["entities_per_s"] / found["batch_by_batch_entities_per_s"]
+    found["times_straightforward"] = found["entities_per_s"] / found["straightforward_entities_per_s"]
+    found["share_of_floor"] = floor(embedders, source, limit) * options.items / seconds
+    for name, value in found.items():
+        print(f"{name:40} {value:,.6g}")
+    write(options.out, "inference/batch", limit, found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,1 +1,0 @@
-export{t as WebGLDevice}from"./page-C80GjFpL.js";
