@@ -24,7 +24,7 @@ FLAGS = [
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    path = shutil.which(os.environ.get("CHROMIUM", "chromium"))
     if path is None:
         pytest.skip("needs a browser: apt-get install chromium, or set CHROMIUM to the path of one")
     with sync_playwright() as playwright:

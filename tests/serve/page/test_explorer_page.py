@@ -1,9 +1,11 @@
 """What people do on the page, in a real browser against the real service: search, click, ask why, recommend."""
 
+import io
 import re
 
 import pytest
 from exploring import entities, open_page
+from PIL import Image
 from playwright.sync_api import Page, Route, expect
 
 from world import NUM_ITEMS
@@ -165,6 +167,38 @@ def test_what_is_not_ready_is_waited_for(page: Page) -> None:
     open_page(page, "#/health")
     expect(page.get_by_text("The report is being made.")).to_be_visible()
     expect(page.get_by_text("The report is being made.")).to_be_hidden()
+
+
+def test_the_map_is_linked_as_soon_as_it_is_made(page: Page) -> None:
+    made: list[bool] = []
+
+    def info(route: Route) -> None:
+        answer = route.fetch()
+        return route.fulfill(response=answer, json=answer.json() | ({} if made else {"map": []}))
+
+    page.route("**/v1/info", info)
+    page.clock.install()
+    page.reload()
+    expect(page.get_by_role("link", name="Health")).to_be_visible()
+    expect(page.get_by_role("link", name="Map", exact=True)).to_be_hidden()
+    made.append(True)
+    page.clock.run_for(11_000)
+    expect(page.get_by_role("link", name="Map", exact=True)).to_be_visible()
+
+
+def test_an_entity_with_an_image_shows_it(page: Page) -> None:
+    def entity(route: Route) -> None:
+        answer = route.fetch()
+        return route.fulfill(response=answer, json=answer.json() | {"image": "/v1/image?type=item&id=1001"})
+
+    png = io.BytesIO()
+    Image.new("RGB", (3, 2), "teal").save(png, "png")
+    page.route("**/v1/entity?*", entity)
+    page.route("**/v1/image?*", lambda route: route.fulfill(body=png.getvalue(), content_type="image/png"))
+    open_page(page, "#/entity/item/1001")
+    image = page.get_by_role("article").get_by_role("img")
+    expect(image).to_have_js_property("naturalWidth", 3)
+    expect(image).to_have_attribute("alt", page.get_by_role("heading", level=1).inner_text())
 
 
 def test_a_service_with_a_token_asks_for_it(page: Page) -> None:
