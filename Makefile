@@ -10,7 +10,7 @@ BIN := .venv/bin
 NATIVE := $(wildcard native/*.cc native/*.hpp native/CMakeLists.txt)
 DEMO := examples/movielens
 
-.PHONY: demo test examples lint types native format clean
+.PHONY: demo test explorer examples lint types native format clean
 
 demo: .venv/installed
 	$(BIN)/omnisage fetch movielens $(DEMO)/data
@@ -18,6 +18,10 @@ demo: .venv/installed
 
 test: .venv/installed
 	$(BIN)/python -m pytest
+
+# The explorer page, from its sources to what is committed. Needs Node.js >= 20; whoever only uses the page needs none.
+explorer:
+	cd explorer && npm ci && npm run check && npm run build
 
 examples: .venv/installed
 	$(BIN)/python examples/graph_alone.py

@@ -1,0 +1,1 @@
+export{t as WebGLDevice}from"./page-BGnCZe2r.js";
