@@ -147,6 +147,7 @@ def test_the_page_is_served_with_its_assets_and_nothing_outside_its_folder(works
         script = client.get("/assets/app-1a2b.js")
         assert (script.text, "immutable" in script.headers["cache-control"]) == ("1", True)
         assert client.get("/v1/info").status_code == 200
+        assert refusal(client.get("/v1/similar")) == (405, "method_not_allowed")
         assert refusal(client.get("/assets/none.js")) == (404, "not_found")
         raw = http.client.HTTPConnection(client.base_url.host, client.base_url.port)
         for path in (

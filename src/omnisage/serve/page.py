@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.responses import Response
+from starlette.routing import Match, Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -29,8 +30,17 @@ class _Page(StaticFiles):
         return response
 
 
+class _PageRoute(Mount):
+    """All paths but those of the interface, whose own routes say what is wrong with a request."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["path"].startswith("/v1/"):
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
 def mount_page(app: FastAPI, folder: Path | None = None) -> None:
     """Serve the page at `/`, if it was built; after all other routes, which would be hidden otherwise."""
     folder = folder or _STATIC
     if (folder / "index.html").is_file():
-        app.mount("/", _Page(directory=folder, html=True), name="page")
+        app.router.routes.append(_PageRoute("/", app=_Page(directory=folder, html=True), name="page"))
