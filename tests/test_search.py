@@ -9,7 +9,7 @@ import pytest
 
 from learning_world import Prepared
 from omnisage.artifact import Plan, begin, commit, manifest_sha256
-from omnisage.embeddings.artifact import write_array
+from omnisage.embeddings.artifact import write_array, write_parquet
 from omnisage.errors import OmnisageError
 from omnisage.index import stage as index_stage
 from omnisage.index.config import IndexConfig
@@ -34,7 +34,10 @@ def job(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Job:
     partial = begin(folder / "embeddings", plan)
     for number, (name, count) in enumerate(tables.num_entities.items()):
         write_array(partial / "entities" / f"{name}.npy", unit(count, number))
-    write_array(partial / "users" / "user.npy", unit(tables.sequences["user"].num_users, 99))
+        write_parquet(partial / "entities" / f"{name}.parquet", tables.ids(name), unit(count, number))
+    users = unit(tables.sequences["user"].num_users, 99)
+    write_array(partial / "users" / "user.npy", users)
+    write_parquet(partial / "users" / "user.parquet", tables.user_ids("user"), users)
     commit(folder / "embeddings", {})
     plan = Plan("index", {}, 0, {"embeddings": manifest_sha256(folder / "embeddings")})
     index_stage.run(IndexConfig(), plan, folder / "index", num_threads=1, embeddings=folder / "embeddings")
@@ -90,6 +93,31 @@ def test_a_user_is_not_given_what_they_have_had(job: Job, tables: Tables) -> Non
     found = find_nearest(job, "user", "user 7", k=200)
     assert [entity.id for entity in found] == nearest(items @ users[row], allowed, tables.ids("item"), 200)
     assert len(found) == allowed.sum()
+
+
+def test_vectors_of_an_earlier_training_ask_an_index_aligned_to_them(job: Job, tables: Tables, tmp_path: Path) -> None:
+    """The earlier version is this one rotated, its rows in another order and one of them missing."""
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(DIM, DIM)))[0].astype(np.float32)
+    partial = begin(tmp_path / "earlier", Plan("embeddings", {}, 0, {"training": "earlier"}))
+    for kind, name, ids in (("entities", "item", tables.ids("item")), ("users", "user", tables.user_ids("user"))):
+        rows = np.random.default_rng(1).permutation(len(ids))[1:]
+        path = partial / kind / f"{name}.npy"
+        write_array(path, vectors(job, f"{kind}/{name}")[rows] @ turn)
+        write_parquet(path.with_suffix(".parquet"), ids.take(pa.array(rows)), np.load(path))
+    commit(tmp_path / "earlier", {})
+    missing = tables.ids("item")[int(np.random.default_rng(1).permutation(len(tables.ids("item")))[0])].as_py()
+    plan = Plan("index", {}, 0, {"embeddings": manifest_sha256(job.folder("embeddings"))})
+    given = {"embeddings": job.folder("embeddings"), "previous": tmp_path / "earlier"}
+    index_stage.run(IndexConfig(), plan, tmp_path / "aligned", num_threads=1, **given)
+    aligned = Job(job.config, job.base, job.workspace, {**job.folders, "index": str(tmp_path / "aligned")})
+    for asker, wanted in (("item", "1007"), ("user", "user 7")):
+        expected = [found.id for found in find_nearest(job, asker, wanted, k=5)]
+        found = find_nearest(aligned, asker, wanted, k=5, queries=tmp_path / "earlier")
+        assert [entity.id for entity in found] == expected
+    with pytest.raises(OmnisageError, match=f"has no 'item' with the id '{missing}'"):
+        find_nearest(aligned, "item", str(missing), queries=tmp_path / "earlier")
+    with pytest.raises(OmnisageError, match="are of different trainings"):
+        find_nearest(job, "item", "1007", queries=tmp_path / "earlier")
 
 
 def test_it_prints_a_table_or_json(job: Job, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ import pyarrow as pa
 import torch
 
 sys.path.append(str(Path(__file__).parents[1] / "training"))
-from measuring import floor_s, limits, make_parser, write
+from measuring import floor_s, make_parser, write
 from straightforward import embed, unshare
 from worlds import generated
 
@@ -45,7 +45,11 @@ CPU = torch.device("cpu")
 
 @contextmanager
 def watched(name: str, found: dict[str, float]) -> Iterator[None]:
-    """Seconds, and the largest memory of the process's own (not of mapped files) beyond what it had, in `found`."""
+    """Seconds of the clock and of the processor, and the largest memory of the process's own beyond what it had.
+
+    Without mapped files, of which the system keeps as much as it likes. Rates are by seconds of the processor times
+    threads, so that what else runs on the machine counts little.
+    """
 
     def anonymous() -> int:
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -59,14 +63,33 @@ def watched(name: str, found: dict[str, float]) -> Iterator[None]:
 
     thread = threading.Thread(target=watch)
     thread.start()
-    started = time.perf_counter()
+    started, started_cpu = time.perf_counter(), time.process_time()
     try:
         yield
     finally:
         found[f"{name}_s"] = time.perf_counter() - started
+        found[f"{name}_cpu_s"] = time.process_time() - started_cpu
         ended.set()
         thread.join()
         found[f"{name}_peak_mb"] = peak[0] / 1e6
+
+
+def limits_by_cpu() -> dict[str, float]:
+    """As `measuring.limits`, of one thread and by seconds of the processor."""
+
+    def fastest(run: Callable[[], object]) -> float:
+        seconds = []
+        for _ in range(7):
+            started = time.process_time()
+            run()
+            seconds.append(time.process_time() - started)
+        return min(seconds)
+
+    left, right, source = torch.randn(1536, 1536), torch.randn(1536, 1536), torch.randn(1 << 25)
+    target, product = torch.empty_like(source), torch.empty(1536, 1536)
+    with one_torch_thread():
+        multiply, copy = fastest(lambda: torch.mm(left, right, out=product)), fastest(lambda: target.copy_(source))
+    return {"operations_per_s": 2 * 1536**3 / multiply, "bytes_per_s": 8 * len(source) / copy}
 
 
 def by_tokens(embedders: EntityEmbedders, source: EntitySource, threads: int, found: dict[str, float]) -> np.ndarray:
@@ -114,7 +137,7 @@ def main() -> None:
     parser.add_argument("--straightforward", type=int, default=64, help="items to embed by the straightforward form")
     options: argparse.Namespace = parser.parse_args()
     torch.set_num_threads(options.threads)
-    limit = limits()
+    limit = limits_by_cpu()
     source = generated(options.items, options.seed, num_slots=options.slots).data.sources[0]
     config = ModelConfig(dim=768, num_heads=12, embedding_dim=256) if options.paper else ModelConfig()
     torch.manual_seed(options.seed)
@@ -129,12 +152,16 @@ def main() -> None:
         plain = embed(embedders, slots).numpy()
     found["largest_difference"] = float(np.abs(ours[: options.sample] - batches).max())
     found["largest_difference_of_straightforward"] = float(np.abs(ours[: len(few)] - plain).max())
-    seconds = found["project_s"] + found["embed_s"]
-    found["entities_per_s"] = options.items / seconds
-    found["batch_by_batch_entities_per_s"] = options.sample / found["batch_by_batch_s"]
-    found["straightforward_entities_per_s"] = options.straightforward / found["straightforward_s"]
-    found["times_batch_by_batch"] = found["entities_per_s"] / found["batch_by_batch_entities_per_s"]
-    found["times_straightforward"] = found["entities_per_s"] / found["straightforward_entities_per_s"]
+    seconds = found["project_cpu_s"] + found["embed_cpu_s"]
+    rates = {
+        "by_tokens": options.items / seconds,
+        "with_hashes": options.items / (seconds + found["hash_cpu_s"]),
+        "batch_by_batch": options.sample / found["batch_by_batch_cpu_s"],
+        "straightforward": options.straightforward / found["straightforward_cpu_s"],
+    }
+    found |= {f"{name}_entities_per_cpu_s": rate for name, rate in rates.items()}
+    found["times_batch_by_batch"] = rates["by_tokens"] / rates["batch_by_batch"]
+    found["times_straightforward"] = rates["by_tokens"] / rates["straightforward"]
     found["share_of_floor"] = floor(embedders, source, limit) * options.items / seconds
     for name, value in found.items():
         print(f"{name:40} {value:,.6g}")

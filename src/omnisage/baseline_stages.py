@@ -228,8 +228,16 @@ def _gat(name: str, num_hops: int, summary: str) -> Baseline:
         from omnisage.embeddings.config import EmbeddingsConfig
         from omnisage.embeddings.stage import run
 
-        folders = {stage: job.folder(stage) for stage in _READ} | {"training": job.folder(_training_of(name))}
-        return run(EmbeddingsConfig(), plan, job.folder(f"{FOLDER}/{name}"), num_threads=job.num_threads, **folders)
+        return run(
+            EmbeddingsConfig(),
+            plan,
+            job.folder(f"{FOLDER}/{name}"),
+            num_threads=job.num_threads,
+            tables=job.folder("tables"),
+            graph=job.folder("graph"),
+            neighbors=job.folder("neighbors"),
+            training=job.folder(_training_of(name)),
+        )
 
     stages = _training_stage(name, learning), _vectors_stage(name, (*_READ, _training_of(name)), no_config, run)
     return Baseline(name, summary, stages)

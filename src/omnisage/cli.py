@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -188,15 +189,38 @@ def _add_baseline() -> None:
 _add_baseline()
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a search looks for."""
+
+    to: Annotated[str | None, Parameter(help="The entity type that is searched. Default: that of TYPE.")] = None
+    k: Annotated[int, Parameter(help="How many.")] = 10
+    where: Annotated[
+        tuple[str, ...],
+        Parameter(
+            negative="",
+            show_default=False,
+            help="A condition on a number or category: year=1994, year=1990..1999, classes=Comedy,Drama. May be given "
+            "again; all must hold.",
+        ),
+    ] = ()
+    queries: Annotated[
+        Path | None,
+        Parameter(
+            help="Folder of embeddings of an earlier training, whose vector asks; the index has to be aligned to them "
+            "(index.align_to)."
+        ),
+    ] = None
+
+
 @app.command(group=_USE)
 def search(
     place: Place,
     asker: Annotated[str, Parameter(name="TYPE")],
-    wanted: Annotated[str, Parameter(name="ID")],
+    name: Annotated[str, Parameter(name="ID")],
+    wanted: Wanted = Wanted(),
     *,
-    to: str | None = None,
-    k: int = 10,
-    where: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
     as_json: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
 ) -> None:
     """Print the entities nearest to an entity or to a user.
@@ -205,16 +229,13 @@ def search(
 
     Args:
         asker: An entity type; or a sequence, whose users ask and are not given what they have had.
-        wanted: Id or name of the entity, id of the user.
-        to: The entity type that is searched. Default: that of TYPE.
-        k: How many.
-        where: A condition on a number or category: year=1994, year=1990..1999, classes=Comedy,Drama. May be given
-            again; all must hold.
+        name: Id or name of the entity, id of the user.
         as_json: Print a JSON list of id, name and score.
     """
     from omnisage.search import find_nearest
 
-    print_found(find_nearest(place.job(), asker, wanted, to=to, k=k, where=where), as_json=as_json)
+    found = find_nearest(place.job(), asker, name, to=wanted.to, k=wanted.k, where=wanted.where, queries=wanted.queries)
+    print_found(found, as_json=as_json)
 
 
 @app.command(group=_DATA)

@@ -59,7 +59,7 @@ class Config(ConfigModel):
             *_find_bad_subsets(self),
             *_find_undated_impressions(self),
             *_find_unusable_negatives(self),
-            *_find_bad_beginnings(self),
+            *_find_bad_prefixes(self),
             *_find_nothing_to_learn(self),
         ]
         if problems:
@@ -241,18 +241,19 @@ def _find_unusable_negatives(config: Config) -> list[Problem]:
     return []
 
 
-def _find_bad_beginnings(config: Config) -> list[Problem]:
-    """Beginnings that are none, or not in order."""
+def _find_bad_prefixes(config: Config) -> list[Problem]:
+    """Prefixes that are none, or not in order."""
     matryoshka, width = config.tasks.matryoshka, config.model.embedding_dim
     if matryoshka is None:
         return []
     path = ("tasks", "matryoshka", "dims")
+    if not config.model.unit_length:
+        text = "prefixes are scaled to length 1, as the whole is not with model.unit_length: false; use one of them"
+        return [Problem(path, matryoshka.dims, text)]
     if list(matryoshka.dims) != sorted(set(matryoshka.dims)):
-        return [Problem(path, matryoshka.dims, "beginnings must rise, such as [16, 32]")]
+        return [Problem(path, matryoshka.dims, "prefixes must rise, such as [16, 32]")]
     if matryoshka.dims[-1] >= width:
-        text = (
-            f"a beginning has fewer dimensions than the whole, and model.embedding_dim is {width}; leave out the rest"
-        )
+        text = f"a prefix has fewer dimensions than the whole, and model.embedding_dim is {width}; leave out the rest"
         return [Problem(path, matryoshka.dims, text)]
     return []
 

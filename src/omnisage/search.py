@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from omnisage.artifact import manifest_sha256
@@ -34,7 +35,14 @@ class Found:
 
 
 def find_nearest(
-    job: Job, asker: str, wanted: str, *, to: str | None = None, k: int = 10, where: Sequence[str] = ()
+    job: Job,
+    asker: str,
+    wanted: str,
+    *,
+    to: str | None = None,
+    k: int = 10,
+    where: Sequence[str] = (),
+    queries: Path | None = None,
 ) -> list[Found]:
     """The entities nearest to an entity or a user, best first.
 
@@ -45,6 +53,7 @@ def find_nearest(
         to: the entity type that is searched; by default the asker's own, or that of its sequence.
         k: how many.
         where: conditions as `index.filters.parse_where` reads them.
+        queries: embeddings of an earlier training whose vector asks; by default those of the workspace.
 
     Returns:
         At most k; never the asker, nor what a user has had.
@@ -54,18 +63,23 @@ def find_nearest(
     """
     tables, embeddings = open_tables(job.folder("tables")), open_embeddings(job.folder("embeddings"))
     _refuse_other_tables(job.folder("tables"), embeddings)
-    index = open_index(job.folder("index"), embeddings=job.folder("embeddings"), num_threads=job.num_threads)
+    index = open_index(
+        job.folder("index"), embeddings=job.folder("embeddings"), queries=queries, num_threads=job.num_threads
+    )
     if asker in embeddings.users:
         sequence = tables.sequences[asker]
-        row = _find_row(asker, wanted, tables.user_ids(asker))
-        vector, known, to = embeddings.users[asker][row], _history(tables, asker, row), to or sequence.entity
+        ids, of = tables.user_ids(asker), embeddings.users[asker]
+        row = _find_row(asker, wanted, ids)
+        known, to = _history(tables, asker, row), to or sequence.entity
     elif asker in embeddings.entities:
-        row = _find_row(asker, wanted, tables.ids(asker), tables.names(asker))
-        vector, to = embeddings.entities[asker][row], to or asker
+        ids, of = tables.ids(asker), embeddings.entities[asker]
+        row = _find_row(asker, wanted, ids, tables.names(asker))
+        to = to or asker
         known = np.array([row] if to == asker else [], np.uint32)
     else:
         askers = [*embeddings.entities, *embeddings.users]
         raise OmnisageError(unknown_name("entity type or sequence", asker, askers))
+    vector = of[row] if queries is None else _earlier_vector(queries, asker, ids[row].as_py())
     allow = row_mask(tables, to, parse_where(where)) if where else None
     scores, ids = index.search(to, np.asarray(vector)[None], k, exclude=[known], allow=allow)
     externals, names = tables.ids(to), tables.names(to)
@@ -79,6 +93,17 @@ def find_nearest(
 def _refuse_other_tables(tables: Path, embeddings: Embeddings) -> None:
     if embeddings.manifest.plan.inputs.get("tables") != manifest_sha256(tables):
         raise OmnisageError(f"{embeddings.folder} was made from other tables than {tables}; run `omnisage run` first")
+
+
+def _earlier_vector(folder: Path, asker: str, external: str | int) -> NDArray[np.float32]:
+    """The vector that earlier embeddings have of an entity or a user, by external id."""
+    earlier = open_embeddings(folder)
+    kind = "users" if asker in earlier.users else "entities"
+    path = folder / kind / f"{asker}.parquet"
+    ids = pq.read_table(path, columns=["id"])["id"].to_pylist() if path.exists() else []
+    if external not in ids:
+        raise OmnisageError(f"{folder} has no '{asker}' with the id '{external}'; ask with one that was there already")
+    return (earlier.users if kind == "users" else earlier.entities)[asker][ids.index(external)]
 
 
 def _history(tables: Tables, sequence: str, row: int) -> NDArray[np.uint32]:

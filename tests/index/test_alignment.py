@@ -71,7 +71,7 @@ def test_earlier_vectors_find_what_new_ones_find(tmp_path: Path) -> None:
     assert np.mean([len(set(a) & set(b)) for a, b in zip(found.tolist(), truth.tolist(), strict=True)]) > 8.5
 
 
-def test_beginnings_are_cut_after_turning(tmp_path: Path) -> None:
+def test_prefixes_are_cut_after_rotating(tmp_path: Path) -> None:
     old, new, films, later = two_versions(tmp_path)
     folder = index_of(new, tmp_path / "index", old, dim=12)
     truth = open_index(folder).search("film", later[:50], 10)[1]

@@ -5,23 +5,20 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
-from serving import serving
+from serving import OVERRIDES, serving
 
-from learning_world import TINY
 from omnisage.config import load_config
 from omnisage.explorer_command import run_explorer
 from omnisage.pipeline import Job
 from omnisage.runner import run_stale
 from world import write_world
 
-QUICK = ["training.num_steps=2", "evaluation.num_bootstrap=100", "evaluation.num_random_candidates=20"]
-
 
 @pytest.fixture(scope="session")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     """A finished run with its map; read only."""
     folder = tmp_path_factory.mktemp("served")
-    config = load_config(write_world(folder), [*TINY, *QUICK])
+    config = load_config(write_world(folder), OVERRIDES)
     job = Job(config, folder, folder / "workspace")
     run_stale(job)
     run_explorer(job)

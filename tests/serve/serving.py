@@ -9,8 +9,17 @@ from typing import Any
 
 import httpx2 as httpx
 
+from learning_world import TINY
 from omnisage.serve.config import ServeConfig
 from omnisage.serve.server import make_server
+
+OVERRIDES = [
+    *TINY,
+    "training.num_steps=2",
+    "evaluation.num_bootstrap=100",
+    "evaluation.num_random_candidates=20",
+]
+"""What the run that is served changes in the world's config."""
 
 
 @contextmanager

@@ -1,6 +1,8 @@
-"""Beginnings of embeddings in the loss, against plain torch; and where they are refused."""
+"""Prefixes of embeddings in the loss, against plain torch; and where they are refused."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from test_tasks import make_model, make_step, make_tasks
 from torch import Tensor
 from torch.nn import functional
 
-from learning_world import Prepared
+from learning_world import HARD, Prepared, train
 from omnisage.batches.batch import ExtraNegatives, Seen
 from omnisage.errors import OmnisageError
 from omnisage.model.embedder import Embedded
@@ -24,7 +26,7 @@ def drawn(rows: int, seed: int) -> Tensor:
 
 
 def plain(q: Tensor, c: Tensor, a: Tensor, log_q: Tensor, extra: ExtraNegatives, dim: int) -> Tensor:
-    """The loss of one beginning, query by query; query 1 has seen candidate 4."""
+    """The loss of one prefix, query by query; query 1 has seen candidate 4."""
     if dim < WIDTH:  # the whole is of length 1 as it comes
         q, c, a = (functional.normalize(of[:, :dim], dim=1) for of in (q, c, a))
     losses: list[Tensor] = []
@@ -38,7 +40,7 @@ def plain(q: Tensor, c: Tensor, a: Tensor, log_q: Tensor, extra: ExtraNegatives,
     return torch.stack(losses).mean()
 
 
-def test_the_loss_is_the_weighted_mean_over_beginnings_and_the_whole_of_plain_torch() -> None:
+def test_the_loss_is_the_weighted_mean_over_prefixes_and_the_whole_of_plain_torch() -> None:
     queries, candidates, anchors = drawn(3, 0), drawn(5, 1), drawn(4, 2)
     log_q = torch.rand(5, dtype=torch.float64).log()
     rows_PM, present_PM = torch.tensor([[0, 1], [2, 3], [1, 0]]), torch.tensor([[1, 1], [1, 0], [0, 0]]).bool()
@@ -57,12 +59,12 @@ def test_the_loss_is_the_weighted_mean_over_beginnings_and_the_whole_of_plain_to
         torch.testing.assert_close(one, other)
 
 
-def test_every_task_learns_its_beginnings() -> None:
-    """The loss of a task is then that of its whole and its beginnings, each as if embeddings had no more."""
+def test_every_task_learns_its_prefixes() -> None:
+    """The loss of a task is then that of its whole and its prefixes, each as if embeddings had no more."""
     step, tasks = make_step(), make_tasks(make_model())
-    with_beginnings = replace(step, matryoshka=MatryoshkaConfig(dims=(1,)))
+    with_prefixes = replace(step, matryoshka=MatryoshkaConfig(dims=(1,)))
     for task in tasks.values():
-        whole, both = task.losses(step), task.losses(with_beginnings)
+        whole, both = task.losses(step), task.losses(with_prefixes)
         assert whole.keys() == both.keys()
         for name in whole:
             assert both[name].isfinite()
@@ -71,8 +73,26 @@ def test_every_task_learns_its_beginnings() -> None:
 
 @pytest.mark.parametrize(
     ("dims", "message"),
-    [("[4, 2]", r"beginnings must rise"), ("[4, 8]", "model.embedding_dim is 8"), ("[]", "at least 1"), ("[0]", "1")],
+    [("[4, 2]", r"prefixes must rise"), ("[4, 8]", "model.embedding_dim is 8"), ("[]", "at least 1"), ("[0]", "1")],
 )
-def test_beginnings_that_are_none_are_refused(prepared: Prepared, dims: str, message: str) -> None:
+def test_prefixes_that_are_none_are_refused(prepared: Prepared, dims: str, message: str) -> None:
     with pytest.raises(OmnisageError, match=message):
         prepared.config(f"tasks.matryoshka={{dims: {dims}}}")
+
+
+def test_prefixes_of_embeddings_that_keep_their_length_are_refused(prepared: Prepared) -> None:
+    with pytest.raises(OmnisageError, match=r"scaled to length 1, as the whole is not with model.unit_length: false"):
+        prepared.config("tasks.matryoshka={dims: [4]}", "model.unit_length=false")
+
+
+def test_training_learns_prefixes_also_of_hard_negatives_and_impressions(
+    prepared_shown: Prepared, tmp_path: Path
+) -> None:
+    given = ["training.num_steps=2", HARD]
+    losses: list[dict[str, float]] = []
+    for name, more in (("whole", []), ("prefixes", ["tasks.matryoshka={dims: [2, 4]}"])):
+        train(prepared_shown, tmp_path / name, [*given, *more])
+        losses.append(json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[0]))
+    assert losses[0].keys() == losses[1].keys()
+    for task in ("entity_entity", "entity_feature", "user_next", "user_future"):
+        assert losses[0][task] != losses[1][task]

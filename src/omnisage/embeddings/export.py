@@ -4,6 +4,7 @@ Reads `training`; writes for each graph of `graphs.py` a torch.export program, a
 what goes in and comes out. Each is run on an example and compared with the model before it counts as exported.
 """
 
+import importlib
 import logging
 import warnings
 from collections.abc import Generator
@@ -127,14 +128,13 @@ def _describe_input(given: Input) -> dict[str, Any]:
 
 def _import_onnx() -> Any:
     try:
-        import onnxruntime
-        import onnxscript  # noqa: F401 - torch.onnx needs it
+        importlib.import_module("onnxscript")  # torch.onnx needs it
+        return importlib.import_module("onnxruntime")
     except ModuleNotFoundError as error:
         raise OmnisageError(
             f"ONNX needs the package {error.name}, which is not installed; run `pip install 'omnisage[export]'`, or "
-            "export --format torch"
+            "export with `--format torch` alone"
         ) from None
-    return onnxruntime
 
 
 @contextmanager

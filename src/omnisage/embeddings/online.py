@@ -62,7 +62,7 @@ class Online:
                 base64 text. In a relation with weights an id may be `[id, weight]`, else it has weight 1.
 
         Returns:
-            [B, D] float32, rows of length 1.
+            [B, D] float32; rows of length 1, unless `model.unit_length` is false.
 
         Raises:
             OmnisageError: a type, column, relation or id that does not exist, or a value of the wrong kind.
@@ -103,7 +103,7 @@ class Online:
                 surface), where the sequence has some, has the commonest.
 
         Returns:
-            [B, D] float32, rows of length 1; also of users without events.
+            [B, D] float32, also of users without events.
 
         Raises:
             OmnisageError: a sequence, id, action or surface that does not exist, or a time that is none.

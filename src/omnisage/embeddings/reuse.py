@@ -54,7 +54,8 @@ def rows_of_users(earlier: Path | None, sequence: str, ids: pa.Array, hashes: Ha
         return rows
     before = pq.read_table(earlier / "users" / f"{sequence}.parquet", columns=["id"])["id"].combine_chunks()
     if before.type == ids.type and len(before) == len(known):
-        places = pc.index_in(ids, value_set=before).fill_null(NEW).to_numpy().astype(np.int64)
+        found = pc.call_function("index_in", [ids], pc.SetLookupOptions(before))
+        places = found.fill_null(NEW).to_numpy().astype(np.int64)
         is_same = (places != NEW) & (known[places] == hashes)
         rows[is_same] = places[is_same]
     return rows

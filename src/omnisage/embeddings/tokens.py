@@ -99,7 +99,7 @@ def embed_by_tokens(
     """Embed some entities whose neighbors' tokens are there.
 
     Returns:
-        [n, E] rows of length 1.
+        [n, E].
     """
     embed = partial(_embed_block, embedders, source, entity_type, tokens)
     return np.concatenate(list(pool.map(embed, blocks(ids))))

@@ -39,7 +39,7 @@ def align(embeddings: Path, previous: Path, *, seed: int, num_threads: int) -> t
 
     Returns:
         [D, D] float32, by which an earlier vector is multiplied from the right; and by `<who asks> -> <type>` how much
-        of the 10 entities that the new vector finds the earlier vector finds: `before` and `after` it is turned, among
+        of the 10 entities that the new vector finds the earlier vector finds: `before` and `after` it is rotated, among
         new entities; `own`, among earlier ones, as both versions did by themselves.
 
     Raises:

@@ -18,7 +18,7 @@ from omnisage.index.changes import Changes, no_changes
 from omnisage.index.codes import Codes, open_codes
 from omnisage.index.exact import NO_ENTITY as NO_ENTITY
 from omnisage.index.exact import Ids, Mask, Vectors, search_exact
-from omnisage.index.prefixes import unit_prefix
+from omnisage.index.prefixes import prefix_of
 from omnisage.npy import open_npy
 from omnisage.schema import unknown_name
 
@@ -33,7 +33,7 @@ class Index:
     vectors: dict[str, Vectors]  # type -> [N, D], memory-mapped
     num_threads: int = 1
     codes: dict[str, Codes] = field(default_factory=dict[str, Codes])  # of types that are not searched exactly
-    widths: dict[str, int] = field(default_factory=dict[str, int])  # of embeddings, where D is only their beginning
+    widths: dict[str, int] = field(default_factory=dict[str, int])  # of embeddings, where D is only their prefix
     changes: dict[str, Changes] = field(default_factory=dict[str, Changes])  # since it was built
     folder: Path | None = None  # that it was opened from
     rotation: Vectors | None = None  # of queries of another training, by which they are multiplied from the right
@@ -178,7 +178,7 @@ class Index:
         if k < 1:
             raise OmnisageError(f"k is {k}; ask for at least 1 entity")
         queries = queries if self.rotation is None else queries @ self.rotation
-        return vectors, queries if width == dim else unit_prefix(queries, dim)
+        return vectors, queries if width == dim else prefix_of(queries, dim)
 
 
 def open_index(
@@ -222,7 +222,7 @@ def open_index(
 
 
 def _open_rotation(folder: Path, manifest: Manifest, queries: Path) -> Vectors | None:
-    """What turns vectors of another training into the space of the index; None where they are in it."""
+    """What rotates vectors of another training into the space of the index; None where they are in it already."""
     space, alignment = space_of(queries), manifest.counts["alignment"]
     if space == manifest.counts["space"]:
         return None

@@ -2,7 +2,7 @@
 
 What they find is scored again by the vectors (`exact.rerank`). Kinds: `int8` and `binary` scan the codes of all
 entities, 1 byte or 1 bit (RaBitQ, Gao and Long 2024) per dimension; `approximate` has k-means lists of int8 codes and
-scans those whose centers are nearest to the query (IVF). benchmarks/index.py has what else was measured.
+scans those whose centers are nearest to the query (IVF). benchmarks/index/compare.py has what else was measured.
 
 Shapes: Q queries, R candidates of each, N entities, D width.
 """

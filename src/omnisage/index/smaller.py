@@ -1,6 +1,6 @@
 """Smaller embeddings of one type, as searches beside that of the whole: for the evaluation to measure what each keeps.
 
-Beginnings of a half and a quarter of the dimensions; 1 byte and 1 bit per dimension, scored by the codes alone; and
+Prefixes of a half and a quarter of the dimensions; 1 byte and 1 bit per dimension, scored by the codes alone; and
 codes of 1 bit whose best are scored by the vectors, as an index of `kind: binary` does.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 from omnisage.index.codes import Codes, build_codes
 from omnisage.index.config import RERANK
 from omnisage.index.exact import NO_ENTITY, Ids, Vectors, search_exact
-from omnisage.index.prefixes import unit_prefix
+from omnisage.index.prefixes import prefix_of
 
 _MIN_DIM = 4
 
@@ -37,7 +37,7 @@ def smaller_searches(vectors: Vectors, *, seed: int) -> list[Smaller]:
     """
     dim = vectors.shape[1]
     held = np.ascontiguousarray(vectors)
-    found = [_beginning(held, part) for part in (dim, dim // 2, dim // 4) if part >= _MIN_DIM or part == dim]
+    found = [_prefix(held, part) for part in (dim, dim // 2, dim // 4) if part >= _MIN_DIM or part == dim]
     int8, binary = (build_codes(held, kind, seed=seed, num_threads=1) for kind in ("int8", "binary"))
     rerank = Codes(binary, RERANK["binary"], None)
 
@@ -54,12 +54,12 @@ def smaller_searches(vectors: Vectors, *, seed: int) -> list[Smaller]:
     ]
 
 
-def _beginning(vectors: Vectors, dim: int) -> Smaller:
+def _prefix(vectors: Vectors, dim: int) -> Smaller:
     is_whole = dim == vectors.shape[1]
-    cut = vectors if is_whole else unit_prefix(vectors, dim)
+    cut = vectors if is_whole else prefix_of(vectors, dim)
 
     def find(queries: Vectors, k: int, exclude: Sequence[Ids]) -> Ids:
-        asked = queries if is_whole else unit_prefix(queries, dim)
+        asked = queries if is_whole else prefix_of(queries, dim)
         return search_exact(cut, asked, k, exclude=exclude)[1]
 
     return Smaller("float32" if is_whole else f"first {dim}", 4.0 * dim, find)

@@ -1,8 +1,8 @@
 """Stage 6, `omnisage index`: the vectors of every entity type, ready to be searched.
 
 Reads `embeddings`; writes `<type>.npy`, of types that are searched by codes `<type>.faiss`, and how vectors of an
-earlier training are turned, `rotation.npy`. Vectors are hard links where the file system allows them, and copies
-elsewhere; beginnings of vectors are written anew.
+earlier training are rotated, `rotation.npy`. Vectors are hard links where the file system allows them, and copies
+elsewhere; prefixes of vectors are written anew.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from omnisage.index.artifact import link_or_copy
 from omnisage.index.codes import Codes, build_codes, choose_probes, least_recall, open_codes, write_codes
 from omnisage.index.config import RERANK, IndexConfig, TypeIndexConfig
 from omnisage.index.exact import Vectors
-from omnisage.index.prefixes import unit_prefix
+from omnisage.index.prefixes import prefix_of
 from omnisage.npy import open_npy
 from omnisage.randomness import generator
 from omnisage.schema import unknown_name
@@ -89,7 +89,7 @@ def _write_vectors(embeddings: Path, partial: Path, entity_type: str, vectors: V
         raise OmnisageError(
             f"index.dim is {dim}, but embeddings of '{entity_type}' have {vectors.shape[1]} dimensions; give fewer"
         )
-    write_array(target, unit_prefix(vectors, dim))
+    write_array(target, prefix_of(vectors, dim))
     return open_npy(target, "index", np.float32, (len(vectors), dim))
 
 
@@ -119,7 +119,7 @@ def _sample(groups: Mapping[str, Vectors], dim: int, seed: int, *, purpose: str)
     for name, vectors in groups.items():
         size = min(len(vectors), max(1, _NUM_SAMPLED // len(groups)))
         rows = np.sort(generator(seed, "index queries", purpose, name).choice(len(vectors), size, replace=False))
-        chosen.append(np.asarray(vectors[rows]) if dim == vectors.shape[1] else unit_prefix(vectors[rows], dim))
+        chosen.append(np.asarray(vectors[rows]) if dim == vectors.shape[1] else prefix_of(vectors[rows], dim))
     return np.concatenate(chosen)
 
 

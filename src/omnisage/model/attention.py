@@ -64,9 +64,9 @@ def attend(tokens_UD: Tensor, given: AttentionInput) -> tuple[Tensor, Tensor]:
 
 def attend_by_torch(tokens_UD: Tensor, given: AttentionInput) -> tuple[Tensor, Tensor]:
     """`attend` for any device and dtype, and by all inputs differentiable."""
-    if given.neighbors_BK.shape[1] == 0:  # runtimes of exported graphs do not multiply by empty matrices as torch does
+    if torch.compiler.is_exporting() and given.neighbors_BK.shape[1] == 0:
+        # Runtimes of exported graphs do not multiply by empty matrices as torch does. Nothing is dropped there.
         own_BJH = given.own_scores_BJH.softmax(dim=1)
-        own_BJH = own_BJH if given.factors_BSH is None else own_BJH * given.factors_BSH
         return (own_BJH.transpose(1, 2) @ given.own_BJD).transpose(0, 1), own_BJH.sum(dim=1).T
     own_BJH, slots_BKH = attention_weights(given)
     slots_BHK = slots_BKH.transpose(1, 2)

@@ -70,13 +70,13 @@ class UserEntityConfig(ConfigModel):
 
 
 class MatryoshkaConfig(ConfigModel):
-    """Beginnings of embeddings that serve as smaller embeddings (Kusupati et al. 2022)."""
+    """Prefixes of embeddings that serve as smaller embeddings (Kusupati et al. 2022)."""
 
     dims: Annotated[
         tuple[Annotated[int, Field(ge=1)], ...],
         Field(min_length=1, description="how many first dimensions each has, rising, fewer than model.embedding_dim"),
     ]
-    weight: Annotated[float, Field(gt=0, description="of the loss of each beginning beside 1 for the whole")] = 1.0
+    weight: Annotated[float, Field(gt=0, description="of the loss of each prefix beside 1 for the whole")] = 1.0
 
 
 class TasksConfig(ConfigModel):
@@ -88,7 +88,7 @@ class TasksConfig(ConfigModel):
     num_random_negatives: NumRandom = 1024
     matryoshka: Annotated[
         MatryoshkaConfig | None,
-        Field(description="embeddings whose beginnings are embeddings too, for smaller indexes; none: only the whole"),
+        Field(description="embeddings whose prefixes are embeddings too, for smaller indexes; none: only the whole"),
     ] = None
     log_q: Annotated[
         LogQ,

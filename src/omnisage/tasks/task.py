@@ -25,7 +25,7 @@ class Step:
     batch: StepBatch
     embedded: Embedded
     log_q: dict[str, Tensor]  # by target type, [C] float
-    matryoshka: MatryoshkaConfig | None = None  # beginnings of embeddings that are to find what the whole finds
+    matryoshka: MatryoshkaConfig | None = None  # prefixes of embeddings that are to find what the whole finds
 
     def candidates(self, target: str) -> Tensor:
         """Embeddings [C, E] of the candidates of one type."""
@@ -44,8 +44,8 @@ class Step:
     ) -> Tensor:
         """The loss of queries for entities of one type, `softmax.sampled_softmax`.
 
-        With beginnings (Matryoshka representations, Kusupati et al. 2022) the weighted mean of the losses of the whole
-        and of each beginning of queries and candidates, these of length 1 again, with the same scale.
+        With prefixes (Matryoshka representations, Kusupati et al. 2022) the weighted mean of the losses of the whole
+        and of each prefix of queries and candidates, these of length 1 again, with the same scale.
 
         Args:
             target: the entity type.
@@ -60,10 +60,10 @@ class Step:
         dims = () if self.matryoshka is None else self.matryoshka.dims
         total, sum_of_weights = None, 0.0
         for dim in (whole, *dims):
-            queries_PD, candidates_CD = unit_beginning(queries_PE, dim), unit_beginning(candidates_CE, dim)
+            queries_PD, candidates_CD = unit_prefix(queries_PE, dim), unit_prefix(candidates_CE, dim)
             others_P = None
             if extra is not None:
-                embeddings_AD = unit_beginning(self.embedded.embeddings, dim)
+                embeddings_AD = unit_prefix(self.embedded.embeddings, dim)
                 others_P = extra_log_sums(extra, embeddings_AD, queries_PD, scale)
             log_q_C = self.log_q[target]
             loss = sampled_softmax(queries_PD, candidates_CD, log_q_C, columns_P, scale, seen, others_P=others_P)
@@ -74,7 +74,7 @@ class Step:
         return total / sum_of_weights if dims else total
 
 
-def unit_beginning(rows_RE: Tensor, dim: int) -> Tensor:
+def unit_prefix(rows_RE: Tensor, dim: int) -> Tensor:
     """The first `dim` dimensions of rows, scaled to length 1; the rows themselves, if these are all."""
     return rows_RE if dim == rows_RE.shape[1] else unit_rows(rows_RE[:, :dim])
 

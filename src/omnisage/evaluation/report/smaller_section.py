@@ -7,7 +7,7 @@ from omnisage.evaluation.report.html import Section, escape, paragraph, table
 
 
 def smaller_section(evaluation: Evaluation, index_counts: dict[str, Any]) -> Section:
-    """A table of beginnings and codes of embeddings; one of the index' alignment, if it has one.
+    """A table of prefixes and codes of embeddings; one of the index' alignment, if it has one.
 
     Args:
         evaluation: with what was measured.
@@ -19,7 +19,7 @@ def smaller_section(evaluation: Evaluation, index_counts: dict[str, Any]) -> Sec
         k = evaluation.smaller[0].k
         body = paragraph(
             f"Kept: how much of the first {k} of whole float32 embeddings a smaller one has among its first {k}; "
-            f"recall@{k}: of held-out users' next entities. Bytes are what a search reads of every entity. Beginnings "
+            f"recall@{k}: of held-out users' next entities. Bytes are what a search reads of every entity. Prefixes "
             "are only trained to serve where the config has <code>tasks.matryoshka</code>; "
             "<code>index.dim</code> and <code>index.kind</code> choose what the index has."
         )
@@ -40,7 +40,7 @@ def smaller_section(evaluation: Evaluation, index_counts: dict[str, Any]) -> Sec
     if alignment is not None:
         body += "<h3>Vectors of the training before, among new entities</h3>" + paragraph(
             "How much of the 10 entities that the new vector finds is found by the earlier vector of the same entity "
-            "or user, before and after it is turned into the new space; and by the earlier vector among earlier "
+            "or user, before and after it is rotated into the new space; and by the earlier vector among earlier "
             "entities, which says how much the two trainings agree."
         )
         rows = [
