@@ -25,7 +25,7 @@ function records(): Plugin {
   return {
     name: "records",
     // A library knows where its workers lie on a public host. The page uses none of them, and asks no other host.
-    renderChunk: (code) => code.replaceAll("https://unpkg.com/", "/no-such-place/"),
+    renderChunk: (code) => code.replaceAll(/https:\/\/\w+\.com\//g, "/no-such-place/"),
     generateBundle(_options, bundle) {
       const modules = Object.values(bundle).flatMap((part) => (part.type === "chunk" ? part.moduleIds : []));
       const packages = new Set(modules.flatMap((id) => PACKAGE_OF.exec(id)?.[0] ?? []));
