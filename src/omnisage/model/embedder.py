@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from omnisage.batches.batch import Anchors, EntityBatch
+from omnisage.batches.batch import Anchors, EntityBatch, RawFeatures
 from omnisage.batches.description import ModelDescription
 from omnisage.model.aggregators import AggregatingEncoder, SecondHop
 from omnisage.model.config import ModelConfig
@@ -15,6 +15,7 @@ from omnisage.model.encoder import EntityEncoder
 from omnisage.model.features import FeatureEncoder
 from omnisage.model.late import Unprojected, pays
 from omnisage.model.modules import Modules, widened
+from omnisage.model.newcomers import Newcomers
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class EntityEmbedders(nn.Module):
         super().__init__()
         self._config = config
         self.feature_encoders = Modules({t: FeatureEncoder(d, config) for t, d in description.types.items()})
+        self.newcomers = {t: Newcomers(d, config) for t, d in description.types.items()}
         if config.aggregator == "transformer":
             encoders = {t: EntityEncoder(d.num_own, d.num_slots, config) for t, d in description.types.items()}
         else:
@@ -52,17 +54,29 @@ class EntityEmbedders(nn.Module):
             if batch.inner:
                 neighbors = self._read_inner(batch.inner, neighbors, {t: len(of_type) for t, of_type in tokens.items()})
         embeddings = [
-            self.entity_encoders[t](
-                self.feature_encoders[t].own_tokens(vectors[t], anchors.rows_B),
-                neighbors,
-                anchors.neighbors_BK,
-                anchors.log_weights_BK if self._config.aggregator == "transformer" else anchors.weights_BK,
-                anchors.present_BK,
-                direct_BE=self.feature_encoders[t].direct_vectors(batch.features[t], anchors.rows_B),
-            )
-            for t, anchors in batch.anchors.items()
+            self._embed(t, anchors, batch.features[t], vectors[t], neighbors) for t, anchors in batch.anchors.items()
         ]
         return Embedded(torch.cat(embeddings), vectors)
+
+    def _embed(
+        self,
+        entity_type: str,
+        anchors: Anchors,
+        raw: RawFeatures,
+        vectors: dict[str, Tensor],
+        neighbors: Tensor | list[Unprojected],
+    ) -> Tensor:
+        """The anchors of one type, [B, E]."""
+        features, newcomers = self.feature_encoders[entity_type], self.newcomers[entity_type]
+        known_B = newcomers.is_known(raw, anchors.rows_B, is_training=self.training)
+        return self.entity_encoders[entity_type](
+            features.own_tokens(vectors, anchors.rows_B, known_B),
+            neighbors,
+            anchors.neighbors_BK,
+            anchors.log_weights_BK if self._config.aggregator == "transformer" else anchors.weights_BK,
+            newcomers.hide_walks(anchors.present_BK, known_B) if self.training else anchors.present_BK,
+            direct_BE=features.direct_vectors(raw, anchors.rows_B, known_B),
+        )
 
     def _projects_late(self, batch: EntityBatch, num_entities: int) -> bool:
         """Whether neighbors are projected after attention: in training, on a CPU, where few of them are shared."""

@@ -143,6 +143,13 @@ class PairLog(ConfigModel):
 
     from_sequence: Annotated[Name | None, Field(description="consecutive events of this sequence")] = None
     window_s: Annotated[float, Field(gt=0, description="longest time between two consecutive events, s")] = 86400.0
+    asks_held_out_users: Annotated[
+        bool,
+        Field(
+            description="held-out pairs are also what held-out users did: consecutive events of test users in the "
+            "window, and of validation users, that training does not have"
+        ),
+    ] = False
     table: str | None = None
     source: Reference | None = None
     target: Reference | None = None
@@ -162,6 +169,8 @@ class PairLog(ConfigModel):
         from_table = self.table is not None and self.source is not None and self.target is not None
         if (self.from_sequence is None) != from_table:
             raise ValueError("give either 'from_sequence', or 'table', 'source' and 'target'")
+        if from_table and self.asks_held_out_users:
+            raise ValueError("'asks_held_out_users' is for logs 'from_sequence'; a log from a table knows no users")
         return self
 
     @model_validator(mode="after")
@@ -249,3 +258,12 @@ class TablesConfig(ConfigModel):
     pairs: dict[Name, PairLog]
     split: Split
     memory_limit: Annotated[str, Field(description="memory DuckDB may take before it spills")] = "4GB"
+
+    @model_validator(mode="after")
+    def _asks_users_who_are_held_out(self) -> "TablesConfig":
+        for name, log in self.pairs.items():
+            if log.asks_held_out_users and self.split.kind == "leave_one_out":
+                raise ValueError(
+                    f"pairs.{name}.asks_held_out_users: with split.kind leave_one_out no user is held out; leave it out"
+                )
+        return self
