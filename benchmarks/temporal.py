@@ -1,6 +1,6 @@
 """The temporal protocol on several data sets: the model beside every baseline at equal budget, over seeds.
 
-    python benchmarks/temporal.py --prepare                                 # tables, graph, neighbors: all that needs Ibis
+    python benchmarks/temporal.py --prepare      # tables, graph and neighbors: all that needs Ibis
     python benchmarks/temporal.py --device cuda --jobs 12 --budget-s 300
     python benchmarks/temporal.py --sets hetrec_lastfm --variants variants.yaml --methods model --part validation
 
@@ -8,8 +8,8 @@ A seed draws the split, the pruning, the weights and the batches anew. Every met
 its own and leaves its vectors under `workspace/temporal/<set>/<seed>/`; what is there is not made again, so an
 interrupted benchmark goes on. All have the steps and batches of the set's config (SASRec its epochs, docs/baselines.md).
 Once the methods of a set and a seed are there, they are evaluated together, on the same queries. With `--variants`, a
-YAML file of name -> changes of the config as of `--set` (of model, tasks and training alone), each is a method as well:
-so a config is tuned, by `--part validation`. The sets `*_cold` keep a tenth of their entities from training and have
+YAML file of name -> changes of the config as of `--set` (of model, tasks and training alone), each is a method as
+well: so a config is tuned, by `--part validation`. The sets `*_cold` keep a tenth of their entities from training and have
 no baselines of their own: `cold` rows are beside content-kNN and, for pairs, item-kNN.
 
 Printed per task: recall@10 of the model and of the best others, means over seeds, with bootstrap intervals of the
@@ -28,7 +28,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 import pyarrow.parquet as pq
 import yaml

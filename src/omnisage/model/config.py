@@ -68,8 +68,8 @@ class ModelConfig(ConfigModel):
         Field(
             ge=0,
             lt=1,
-            description="chance that training embeds an entity as a new one is met: without own id and degree, and with "
-            "the neighbors of half of its walks",
+            description="chance that training embeds an entity as a new one is met: without own id and degree, and "
+            "with the neighbors of half of its walks",
         ),
     ] = 0.0
     sequence: SequenceModelConfig = SequenceModelConfig()

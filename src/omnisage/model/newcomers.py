@@ -1,8 +1,8 @@
 """Newcomers: entities that training has not seen have no learned id, a degree that says little, and few neighbors.
 
-Training, whose entities all have an id, embeds some of them in the same way (`newcomer_dropout`), as queries, candidates
-and events alike. So what content and first edges say is learned by itself, and a newcomer stands among known
-candidates where what is known of it puts it.
+Training, whose entities all have an id, embeds some of them in the same way (`newcomer_dropout`), as queries,
+candidates and events alike. So what content and first edges say is learned by itself, and a newcomer stands among
+known candidates where what is known of it puts it.
 
 Shapes: B anchors of a type, K neighbor slots.
 """
