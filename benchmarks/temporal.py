@@ -6,11 +6,11 @@
 
 A seed draws the split, the pruning, the weights and the batches anew. Every method of a set and a seed is a process of
 its own and leaves its vectors under `workspace/temporal/<set>/<seed>/`; what is there is not made again, so an
-interrupted benchmark goes on. All have the steps and batches of the set's config (SASRec its epochs, docs/baselines.md).
-Once the methods of a set and a seed are there, they are evaluated together, on the same queries. With `--variants`, a
-YAML file of name -> changes of the config as of `--set` (of model, tasks and training alone), each is a method as
-well: so a config is tuned, by `--part validation`. The sets `*_cold` keep a tenth of their entities from training and have
-no baselines of their own: `cold` rows are beside content-kNN and, for pairs, item-kNN.
+interrupted benchmark goes on. All have the steps and batches of the set's config; SASRec has its epochs, as in
+docs/baselines.md. Once the methods of a set and a seed are there, they are evaluated together, on the same queries.
+With `--variants`, a YAML file of name -> changes of the config as of `--set` (of model, tasks and training alone), each
+is a method as well: so a config is tuned, by `--part validation`. The sets `*_cold` keep a tenth of their entities
+from training and have no baselines of their own: `cold` rows are beside content-kNN and, for pairs, item-kNN.
 
 Printed per task: recall@10 of the model and of the best others, means over seeds, with bootstrap intervals of the
 seeds together; the ratio to the second; the paired difference. Get the tables first: README.md of each example.
