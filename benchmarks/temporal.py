@@ -37,6 +37,7 @@ from omnisage.artifact import Plan
 from omnisage.baseline_stages import BASELINES
 from omnisage.config import Config, load_config
 from omnisage.embeddings.artifact import Embeddings, open_embeddings
+from omnisage.evaluation.retrieval import MODEL
 from omnisage.pipeline import STAGES, Job, Stage
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,13 +51,13 @@ SETS: dict[str, tuple[str, list[str]]] = {
     "movietweetings_cold": ("movietweetings", ["split.cold_entities={movie: 0.1}"]),
     "movielens_cold": ("movielens", ["split.cold_entities={movie: 0.1}"]),
 }
-# Longest first. PinnerFormer reads PinSage's vectors and comes after it, in the same process.
-METHODS = ("model", "gat_2hops", "gat", "pinsage", "sasrec", "two_tower", "lightgcn", "content")
+# PinnerFormer reads PinSage's vectors and comes after it, in the same process. Variants come after the model.
+METHODS = (MODEL, "pinsage", "gat", "sasrec", "two_tower", "lightgcn", "content", "gat_2hops")
 PREPARED = ("tables", "graph", "neighbors")
 Run = tuple[str, int, str]  # set, seed, method
 
 
-def job(arguments: argparse.Namespace, name: str, seed: int, method: str = "model") -> Job:
+def job(arguments: argparse.Namespace, name: str, seed: int, method: str = MODEL) -> Job:
     """Config and folders of one method."""
     example, changes = SETS[name]
     path = ROOT / "examples" / example / "omnisage.yaml"
@@ -107,14 +108,14 @@ def evaluate(arguments: argparse.Namespace, name: str, seed: int) -> None:
 
     of = job(arguments, name, seed)
     finished = [method for method in _methods(arguments, name) if _done(arguments, (name, seed, method)).exists()]
-    if "model" not in finished:
+    if MODEL not in finished:
         print(f"{name}-{seed}: the model has not been trained", flush=True)
         return
     learned: dict[str, Embeddings] = {}
     for method in finished:
         if method in arguments.changes:
             learned[method] = open_embeddings(job(arguments, name, seed, method).folder("embeddings"))
-        elif method != "model":
+        elif method != MODEL:
             vectors = [stage for stage in stages_of(method) if stage.artifact == "embeddings"]
             learned |= {
                 stage.name.removeprefix("baselines/"): open_embeddings(of.folder(stage.name)) for stage in vectors
@@ -135,7 +136,7 @@ def evaluate(arguments: argparse.Namespace, name: str, seed: int) -> None:
 
 
 def _methods(arguments: argparse.Namespace, name: str) -> list[str]:
-    methods = [m for m in METHODS if m == "model" or not name.endswith("_cold")]
+    methods = [m for m in METHODS if m == MODEL or not name.endswith("_cold")]
     return [
         method for method in [*methods, *arguments.changes] if arguments.methods is None or method in arguments.methods
     ]
@@ -144,7 +145,7 @@ def _methods(arguments: argparse.Namespace, name: str) -> list[str]:
 def _runs(arguments: argparse.Namespace) -> Iterator[Run]:
     """All sets with one seed before the next seed: what stops early has tried everything once."""
     for seed in arguments.seeds:
-        for method in (*METHODS, *arguments.changes):
+        for method in (MODEL, *arguments.changes, *METHODS[1:]):
             for name in arguments.sets:
                 if method in _methods(arguments, name):
                     yield name, seed, method
@@ -216,7 +217,7 @@ def main() -> None:
         name: [path for seed in arguments.seeds if (path := _evaluated(arguments, name, seed)).exists()]
         for name in arguments.sets
     }
-    rows = [row for name, paths in found.items() if paths for row in summarize(name, paths)]
+    rows = [row for name, paths in found.items() if paths for row in summarize(name, paths, list(arguments.changes))]
     show(rows)
     if arguments.out:
         about = {
