@@ -53,6 +53,8 @@ SETS: dict[str, tuple[str, list[str]]] = {
 }
 # PinnerFormer reads PinSage's vectors and comes after it, in the same process. Variants come after the model.
 METHODS = (MODEL, "pinsage", "gat", "sasrec", "two_tower", "lightgcn", "content", "gat_2hops")
+# Read are the values of units in the full corpus alone, of which intervals are made here.
+FASTER = ["evaluation.num_random_candidates=1", "evaluation.num_popular_candidates=1", "evaluation.num_bootstrap=100"]
 PREPARED = ("tables", "graph", "neighbors")
 Run = tuple[str, int, str]  # set, seed, method
 
@@ -62,7 +64,7 @@ def job(arguments: argparse.Namespace, name: str, seed: int, method: str = MODEL
     example, changes = SETS[name]
     path = ROOT / "examples" / example / "omnisage.yaml"
     is_variant = method in arguments.changes
-    own = [f"seed={seed}", "num_threads=1", f"training.device={arguments.device}", *changes, *arguments.set]
+    own = [f"seed={seed}", "num_threads=1", f"training.device={arguments.device}", *changes, *FASTER, *arguments.set]
     config = load_config(path, [*own, *arguments.changes.get(method, [])])
     if is_variant and any(_plan(of, config) != _plan(of, load_config(path, own)) for of in STAGES[: len(PREPARED)]):
         sys.exit(f"variant '{method}' changes tables, graph or neighbors; change model, tasks or training")
