@@ -71,7 +71,9 @@ def test_whole_walks_are_hidden_of_those_that_are_not_known() -> None:
 
 def encoded(direct: bool, known: Tensor | None) -> tuple[FeatureEncoder, Tensor, Tensor | None]:
     torch.manual_seed(1)
-    config = ModelConfig(dim=8, num_heads=2, embedding_dim=6, feature_dim=4, dropout=0.0, direct_categories=direct)
+    config = ModelConfig(
+        dim=8, num_heads=2, embedding_dim=6, feature_dim=4, dropout=0.0, direct=("category",) if direct else ()
+    )
     encoder = FeatureEncoder(TypeDescription(FEATURES, 0), config)
     rows = torch.tensor([0, 4, 1])
     return encoder, encoder.own_tokens(encoder.vectors(RAW), rows, known), encoder.direct_vectors(RAW, rows, known)

@@ -71,7 +71,7 @@ class ModelConfig(ConfigModel):
             description="chance that training embeds an entity as a new one is met: without own id and degree, and "
             "with the neighbors of half of its walks",
         ),
-    ] = 0.0
+    ] = 0.1
     sequence: SequenceModelConfig = SequenceModelConfig()
 
     @model_validator(mode="after")

@@ -122,9 +122,7 @@ class FeatureEncoder(nn.Module):
 
     def direct_vectors(self, raw: RawFeatures, rows_B: Tensor, known_B: Tensor | None = None) -> Tensor | None:
         """What own categories and texts of the entities at `rows_B` add to their embeddings [B, E]; None if nothing."""
-        found = [
-            self._unless_hidden(name, lookup(raw[name])[rows_B], known_B) for name, lookup in self.direct.items()
-        ]
+        found = [self._unless_hidden(name, lookup(raw[name])[rows_B], known_B) for name, lookup in self.direct.items()]
         return torch.stack(found).sum(dim=0) if found else None
 
     def _unless_hidden(self, name: str, vectors_BV: Tensor, known_B: Tensor | None) -> Tensor:
