@@ -258,12 +258,3 @@ class TablesConfig(ConfigModel):
     pairs: dict[Name, PairLog]
     split: Split
     memory_limit: Annotated[str, Field(description="memory DuckDB may take before it spills")] = "4GB"
-
-    @model_validator(mode="after")
-    def _asks_users_who_are_held_out(self) -> "TablesConfig":
-        for name, log in self.pairs.items():
-            if log.asks_held_out_users and self.split.kind == "leave_one_out":
-                raise ValueError(
-                    f"pairs.{name}.asks_held_out_users: with split.kind leave_one_out no user is held out; leave it out"
-                )
-        return self
