@@ -287,3 +287,15 @@ def test_whatever_stands_in_a_field_gives_a_config_or_an_explained_refusal(
     else:
         text = str(file)
     assert text.startswith(str(file))
+
+
+def test_only_logs_of_held_out_users_ask_them(tmp_path: Path) -> None:
+    asking = MINIMAL.replace("{from_sequence: user}", "{from_sequence: user, asks_held_out_users: true}")
+    assert load(tmp_path, asking).pairs["bought_next"].asks_held_out_users
+    alone = asking.replace('train_end: "2020-01-02"', "kind: leave_one_out")
+    assert "no user is held out with split.kind: leave_one_out" in refusal(tmp_path, alone)
+    from_table = MINIMAL.replace(
+        "{from_sequence: user}",
+        "{table: p, source: {entity: item, column: a}, target: {entity: item, column: b}, asks_held_out_users: true}",
+    )
+    assert "a log from a table knows no users" in refusal(tmp_path, from_table)

@@ -57,7 +57,7 @@ class Config(ConfigModel):
     def _fits_together(self) -> Self:
         problems = _find_unknown_names(self) or [
             *_find_bad_subsets(self),
-            *_find_undated_impressions(self),
+            *_find_what_needs_time(self),
             *_find_unusable_negatives(self),
             *_find_bad_prefixes(self),
             *_find_nothing_to_learn(self),
@@ -258,15 +258,21 @@ def _find_bad_prefixes(config: Config) -> list[Problem]:
     return []
 
 
-def _find_undated_impressions(config: Config) -> list[Problem]:
-    """Impressions where one event is left out: no time says which of them came before it."""
+def _find_what_needs_time(config: Config) -> list[Problem]:
+    """Where one event is left out no time says which impressions came before it, and no user is held out."""
     if config.split.kind != "leave_one_out":
         return []
     text = "what was shown cannot be told from what is asked with split.kind: leave_one_out; remove the impressions"
-    return [
+    shown = [
         Problem(("sequences", name, "impressions"), sequence.impressions.model_dump(), text)
         for name, sequence in config.sequences.items()
         if sequence.impressions is not None
+    ]
+    text = "no user is held out with split.kind: leave_one_out; leave it out"
+    return shown + [
+        Problem(("pairs", name, "asks_held_out_users"), True, text)
+        for name, log in config.pairs.items()
+        if log.asks_held_out_users
     ]
 
 

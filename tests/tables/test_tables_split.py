@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter, defaultdict
 from datetime import UTC
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,12 @@ def pair_part(ends: Pair) -> str:
     return part_of(draw("pair", lesser, greater), 0.05, 0.05)
 
 
-@pytest.fixture(scope="module", params=["with a cut in time", "without a cut"])
+@pytest.fixture(scope="module", params=["with a cut in time", "without a cut", "asking held-out users"])
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Tables, dict[str, Any]]:
     config = world_config()
     if request.param == "without a cut":
         config["split"] = {}
+    config["pairs"]["watched_next"]["asks_held_out_users"] = request.param == "asking held-out users"
     folder = build_tables(tmp_path_factory.mktemp("split"), world_tables(), config, seed=SEED, num_threads=2)
     return open_tables(folder), config["split"]
 
@@ -108,7 +110,17 @@ def test_queries_are_the_lowest_draws_of_each_user_inside_the_window(case: tuple
         assert len(expected) > 50
 
 
-def known_pairs(tables: Tables, split: dict[str, Any]) -> tuple[dict[Pair, str], dict[str, Counter[tuple[Any, Any]]]]:
+def steps_of_users(part: str, split: dict[str, Any], begin: float = -float("inf")) -> list[tuple[int, int]]:
+    """Two items that a user had one after the other within three days, the second at or after `begin`."""
+    return [
+        (earlier[1], later[1])
+        for _, events in lists_of_users(split)[part]
+        for earlier, later in pairwise(events)
+        if later[0] - earlier[0] <= 3 * 86400 and earlier[1] != later[1] and later[0] >= begin
+    ]
+
+
+def known_pairs(split: dict[str, Any], *, asks: bool) -> tuple[dict[Pair, str], dict[str, Counter[tuple[Any, Any]]]]:
     """The part of each held-out pair, and the edges or pairs of everything that is trained on, with their counts."""
     end = split.get("train_end", float("inf"))
     made = [(("creator", row["creator_id"]), ("item", row["item_id"]), 1) for row in rows("made_by.parquet")]
@@ -118,14 +130,12 @@ def known_pairs(tables: Tables, split: dict[str, Any]) -> tuple[dict[Pair, str],
         for row in rows("reposted.parquet")
         if row["from_id"] != row["to_id"]
     ]
-    watched = [
-        (events[t][1], events[t + 1][1])
-        for _, events in lists_of_users(split)["train"]
-        for t in range(len(events) - 1)
-        if events[t + 1][0] - events[t][0] <= 3 * 86400 and events[t][1] != events[t + 1][1]
-    ]
+    watched = steps_of_users("train", split)
     undated = [pair(a, b) for a, b, _ in made + tagged + ([] if split else reposted)]
     held_out = {ends: pair_part(ends) for ends in undated if pair_part(ends) != "train"}
+    if split:
+        dated = [pair(a, b) for a, b, time in reposted if time < end]
+        held_out |= {ends: "validation" for ends in dated if pair_part(ends) == "validation"}
     training: dict[str, Counter[tuple[Any, Any]]] = defaultdict(Counter)
     for name, edges in {"made_by": made, "tagged": tagged}.items():
         for a, b, weight in edges:
@@ -138,18 +148,27 @@ def known_pairs(tables: Tables, split: dict[str, Any]) -> tuple[dict[Pair, str],
         if pair(("item", a), ("item", b)) not in held_out:
             training["log"][a, b] += 1
             training["watched_next"][min(a, b), max(a, b)] += 1
+    trained_on = {tuple(sorted(ends)) for name in ("reposted", "watched_next") for ends in training[name]}
+    if asks:
+        for a, b in steps_of_users("validation", split):
+            if tuple(sorted((a, b))) not in trained_on:
+                held_out.setdefault(pair(("item", a), ("item", b)), "validation")
+        begin = end + split["gap_s"]
+        for a, b in steps_of_users("test", split, begin):
+            if tuple(sorted((a, b))) not in trained_on:
+                held_out.setdefault(pair(("item", a), ("item", b)), "test")
     if split:
-        trained_on = {tuple(sorted(ends)) for name in ("reposted", "watched_next") for ends in training[name]}
         for a, b, time in reposted:
             in_window = end + split["gap_s"] <= time < end + split["gap_s"] + split["future_s"]
             if in_window and tuple(sorted((a[1], b[1]))) not in trained_on:
-                held_out[pair(a, b)] = "test"
+                held_out.setdefault(pair(a, b), "test")
     return held_out, training
 
 
 def test_held_out_pairs_and_training_edges_are_those_of_the_rules(case: tuple[Tables, dict[str, Any]]) -> None:
     tables, split = case
-    held_out, training = known_pairs(tables, split)
+    asks = tables.manifest.plan.config["pairs"]["watched_next"]["asks_held_out_users"]
+    held_out, training = known_pairs(split, asks=asks)
     ids = {kind: tables.ids(kind).to_pylist() for kind in tables.num_entities}
     for part in ("validation", "test"):
         found = {

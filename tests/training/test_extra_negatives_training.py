@@ -41,7 +41,10 @@ def test_each_kind_of_extra_negatives_raises_its_own_loss_alone(prepared_shown: 
     first: dict[str, dict[str, float]] = {}
     options = {"none": "", "hard": HARD, "shown": "tasks.user_entity.num_impressions=2"}
     # More anchors shift what dropout draws.
-    calm = [f"model.{name}=0" for name in ("dropout", "neighbor_dropout", "isolation_dropout", "sequence.dropout")]
+    calm = [
+        f"model.{name}=0"
+        for name in ("dropout", "neighbor_dropout", "isolation_dropout", "newcomer_dropout", "sequence.dropout")
+    ]
     for name, option in options.items():
         overrides = [
             "training.num_steps=1",

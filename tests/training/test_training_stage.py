@@ -50,9 +50,9 @@ def test_the_first_losses_are_the_golden_ones(whole: Path) -> None:
     names = ("loss", "entity_entity", "entity_feature", "user_next", "user_future")
     found = [[round(line[name], 5) for name in names] for line in steps]
     golden = [
-        [20.83444, 6.04178, 2.86479, 5.85988, 6.06799],
-        [17.96694, 4.98451, 2.83059, 4.9212, 5.23064],
-        [15.51416, 4.38222, 2.31711, 4.39697, 4.41785],
+        [22.19212, 5.54343, 3.76066, 6.29143, 6.5966],
+        [17.04115, 4.61205, 2.66738, 4.85118, 4.91053],
+        [15.51701, 4.51089, 1.94, 4.37291, 4.6932],
     ]
     np.testing.assert_allclose(found, golden, atol=1e-4)
 

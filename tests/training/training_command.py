@@ -30,7 +30,8 @@ Moment = tuple[str, str, int]  # before the n-th event of this kind on a file of
 
 # Without dropout, whose masks depend on how a batch is cut, several processes do what one does.
 NO_DROPOUT = tuple(
-    f"model.{name}=0" for name in ("dropout", "neighbor_dropout", "isolation_dropout", "sequence.dropout")
+    f"model.{name}=0"
+    for name in ("dropout", "neighbor_dropout", "isolation_dropout", "newcomer_dropout", "sequence.dropout")
 )
 
 

@@ -13,14 +13,16 @@ class FeatureDescription:
     kind: str  # text, number, category, vector
     size: int  # category: vocabulary; vector: width + 1 and number: 2, the last says "present"; text: 0
     own: bool = True  # whether it is a token of the entity itself, or only a part of its token as a neighbor
+    is_id: bool = False  # a category that no other entity has, and that an entity which training has not seen lacks
 
 
 @dataclass(frozen=True)
 class TypeDescription:
-    """One entity type: its features in order, and the number of its neighbor slots."""
+    """One entity type: its features in order, and its neighbor slots."""
 
     features: dict[str, FeatureDescription]
     num_slots: int
+    walk_ends: tuple[int, ...] = ()  # of each walk that fills slots, the one behind its last; the last is `num_slots`
 
     @property
     def num_own(self) -> int:
@@ -52,6 +54,7 @@ class ModelDescription:
                     {"name": feature} | asdict(of_feature) for feature, of_feature in of_type.features.items()
                 ],
                 "num_slots": of_type.num_slots,
+                "walk_ends": of_type.walk_ends,
             }
             for name, of_type in self.types.items()
         ]
@@ -62,8 +65,12 @@ class ModelDescription:
         """The inverse of `to_json`."""
         types = {
             of_type["type"]: TypeDescription(
-                {f["name"]: FeatureDescription(f["kind"], f["size"], f["own"]) for f in of_type["features"]},
+                {
+                    f["name"]: FeatureDescription(f["kind"], f["size"], f["own"], f["is_id"])
+                    for f in of_type["features"]
+                },
                 of_type["num_slots"],
+                tuple(of_type["walk_ends"]),
             )
             for of_type in stored["types"]
         }

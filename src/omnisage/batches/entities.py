@@ -41,7 +41,9 @@ def describe_model(source: EntitySource, sequences: dict[str, SequenceDescriptio
     """What a model for these entities and sequences looks like."""
     types = {
         entity_type: TypeDescription(
-            describe_features(source.features[entity_type]), source.neighbors[entity_type].ids.shape[1]
+            describe_features(source.features[entity_type]),
+            source.neighbors[entity_type].ids.shape[1],
+            source.neighbors[entity_type].walk_ends,
         )
         for entity_type in source.num_entities
     }

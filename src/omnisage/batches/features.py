@@ -22,7 +22,7 @@ def describe_features(features: dict[str, FeatureArrays]) -> dict[str, FeatureDe
             case TextArrays():
                 described[name] = FeatureDescription("text", 0)
             case CategoryArrays():
-                described[name] = FeatureDescription("category", arrays.num_values, arrays.own)
+                described[name] = FeatureDescription("category", arrays.num_values, arrays.own, arrays.is_id)
             case NumberArrays():
                 described[name] = FeatureDescription("number", 2)
             case _:

@@ -63,6 +63,15 @@ class ModelConfig(ConfigModel):
     isolation_dropout: Annotated[
         float, Field(ge=0, lt=1, description="chance that training hides all neighbors of an entity")
     ] = 0.1
+    newcomer_dropout: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="chance that training embeds an entity as a new one is met: without own id and degree, and "
+            "with the neighbors of half of its walks",
+        ),
+    ] = 0.1
     sequence: SequenceModelConfig = SequenceModelConfig()
 
     @model_validator(mode="after")

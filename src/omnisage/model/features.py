@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from omnisage.batches.batch import Bags, RawFeatures
-from omnisage.batches.description import FeatureDescription, TypeDescription
+from omnisage.batches.description import LOG_DEGREE, FeatureDescription, TypeDescription
 from omnisage.model.bags import sum_categories, sum_hashed
 from omnisage.model.config import ModelConfig
 from omnisage.model.late import Unprojected
@@ -81,6 +81,7 @@ class FeatureEncoder(nn.Module):
 
     def __init__(self, description: TypeDescription, config: ModelConfig):
         super().__init__()
+        self._ids = frozenset(name for name, feature in description.features.items() if feature.is_id)
         lookups: dict[str, nn.Module] = {}
         self.widths: dict[str, int] = {}
         for name, feature in description.features.items():
@@ -106,14 +107,26 @@ class FeatureEncoder(nn.Module):
         """Each feature's vector [U, V], before any projection: what the entity-feature task starts from."""
         return {name: lookup(raw[name]) for name, lookup in self.lookups.items()}
 
-    def own_tokens(self, vectors: dict[str, Tensor], rows_B: Tensor) -> Tensor:
-        """The tokens [B, F, D] of the entities at `rows_B`, one per feature."""
-        return torch.stack([project(vectors[name][rows_B]) for name, project in self.own.items()], dim=1)
+    def own_tokens(self, vectors: dict[str, Tensor], rows_B: Tensor, known_B: Tensor | None = None) -> Tensor:
+        """The tokens [B, F, D] of the entities at `rows_B`, one per feature.
 
-    def direct_vectors(self, raw: RawFeatures, rows_B: Tensor) -> Tensor | None:
+        Of those that are not known (`newcomers.py`) the id counts as missing, and the degree is not read.
+        """
+        tokens = {
+            name: project(self._unless_hidden(name, vectors[name][rows_B], known_B))
+            for name, project in self.own.items()
+        }
+        if known_B is not None and LOG_DEGREE in tokens:
+            tokens[LOG_DEGREE] = tokens[LOG_DEGREE] * known_B[:, None]
+        return torch.stack(list(tokens.values()), dim=1)
+
+    def direct_vectors(self, raw: RawFeatures, rows_B: Tensor, known_B: Tensor | None = None) -> Tensor | None:
         """What own categories and texts of the entities at `rows_B` add to their embeddings [B, E]; None if nothing."""
-        found = [lookup(raw[name])[rows_B] for name, lookup in self.direct.items()]
+        found = [self._unless_hidden(name, lookup(raw[name])[rows_B], known_B) for name, lookup in self.direct.items()]
         return torch.stack(found).sum(dim=0) if found else None
+
+    def _unless_hidden(self, name: str, vectors_BV: Tensor, known_B: Tensor | None) -> Tensor:
+        return vectors_BV if known_B is None or name not in self._ids else vectors_BV * known_B[:, None]
 
     def neighbor_tokens(self, vectors: dict[str, Tensor]) -> Tensor:
         """The tokens [U, D] that stand for these entities where they are neighbors."""

@@ -1,6 +1,7 @@
 """Importance neighborhoods on disk, opened: memory-mapped ids and weights by slot."""
 
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ class TypeNeighbors:
     ids: NDArray[np.uint32]  # [N, K], 4294967295 where the slot is empty
     weights: NDArray[np.float32]  # [N, K] proximity, falling within a block; 0 where the slot is empty
     blocks: tuple[Block, ...]
+
+    @property
+    def walk_ends(self) -> tuple[int, ...]:
+        """Where the slots of each walk end; walks over the same relations, side by side, count as one."""
+        by_walk = groupby(self.blocks, key=lambda block: block.relations)
+        return tuple(max(block.end for block in blocks) for _, blocks in by_walk)
 
 
 @dataclass(frozen=True)

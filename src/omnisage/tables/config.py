@@ -151,6 +151,13 @@ class PairLog(ConfigModel):
 
     from_sequence: Annotated[Name | None, Field(description="consecutive events of this sequence")] = None
     window_s: Annotated[float, Field(gt=0, description="longest time between two consecutive events, s")] = 86400.0
+    asks_held_out_users: Annotated[
+        bool,
+        Field(
+            description="held-out pairs are also what held-out users did: consecutive events of test users in the "
+            "window, and of validation users, that training does not have"
+        ),
+    ] = False
     table: str | None = None
     source: Reference | None = None
     target: Reference | None = None
@@ -170,6 +177,8 @@ class PairLog(ConfigModel):
         from_table = self.table is not None and self.source is not None and self.target is not None
         if (self.from_sequence is None) != from_table:
             raise ValueError("give either 'from_sequence', or 'table', 'source' and 'target'")
+        if from_table and self.asks_held_out_users:
+            raise ValueError("'asks_held_out_users' is for logs 'from_sequence'; a log from a table knows no users")
         return self
 
     @model_validator(mode="after")

@@ -1,9 +1,10 @@
 """Pairs of entities kept from training, to be found again in the evaluation.
 
 A pair is unordered and stands for all relations between its two types: it is held out of every one, and of every pair
-log. Pairs of undated relations are drawn by hash. Pairs that a dated relation has in the window are test pairs if
-they are new, that is if no training relation and no pair log has them: so nothing that happens after `train_end` can
-change what is trained on.
+log. Pairs of undated relations are drawn by hash, and so are validation pairs of what dated ones have before
+`train_end`. Pairs that a dated relation has in the window are test pairs if they are new, that is if no training
+relation and no pair log has them: so nothing that happens after `train_end` can change what is trained on. The same
+holds for what held-out users did, where a pair log asks for it.
 """
 
 from functools import reduce
@@ -27,7 +28,7 @@ HeldOut = dict[tuple[str, str], Table]  # both types in alphabetical order -> fi
 def draw_pairs(
     connection: Backend, relations: list[Edges], entities: dict[str, EntityTable], *, split: Split, seed: int
 ) -> HeldOut:
-    """Draw held-out pairs among those of undated relations.
+    """Draw held-out pairs among those of undated relations, and validation pairs among those of dated ones.
 
     Args:
         connection: the database.
@@ -36,36 +37,53 @@ def draw_pairs(
         split: shares of test and validation pairs.
         seed: the run's seed.
     """
+    undated = distinct_pairs([edges for edges in relations if not _is_dated(edges, split)])
+    dated = distinct_pairs([edges.before(split.train_end) for edges in relations if _is_dated(edges, split)])
     held_out: HeldOut = {}
-    for types, pairs in distinct_pairs([edges for edges in relations if not _is_dated(edges, split)]).items():
-        ids = [entities[kind].ids for kind in types]
-        named = pairs.inner_join(ids[0].select(first="entity", first_id="id"), "first")
-        named = named.inner_join(ids[1].select(second="entity", second_id="id"), "second")
-        drawn = named.select(
-            "first", "second", part=pair_part(seed, named["first_id"], named["second_id"], types, split)
-        )
-        held_out[types] = keep(connection, f"drawn {'-'.join(types)}", drawn.filter(drawn["part"] != "train"))
+    for types in sorted(undated | dated):
+        found: list[Table] = []
+        for pairs, parts in ((undated, ("validation", "test")), (dated, ("validation",))):
+            if types in pairs:
+                drawn = _with_part(pairs[types], types, entities, split=split, seed=seed)
+                found.append(drawn.filter(drawn["part"].isin(parts)))
+        drawn = reduce(lambda one, other: one.union(other), found).distinct()
+        held_out[types] = keep(connection, f"drawn {'-'.join(types)}", drawn)
     return held_out
 
 
-def add_new_pairs(drawn: HeldOut, relations: list[Edges], training: list[Edges], split: Split) -> HeldOut:
-    """Add, as test pairs, what dated relations have in the window and no training relation or pair log has.
+def _with_part(
+    pairs: Table, types: tuple[str, str], entities: dict[str, EntityTable], *, split: Split, seed: int
+) -> Table:
+    ids = [entities[kind].ids for kind in types]
+    named = pairs.inner_join(ids[0].select(first="entity", first_id="id"), "first")
+    named = named.inner_join(ids[1].select(second="entity", second_id="id"), "second")
+    return named.select("first", "second", part=pair_part(seed, named["first_id"], named["second_id"], types, split))
+
+
+def add_new_pairs(
+    drawn: HeldOut, relations: list[Edges], of_users: dict[str, list[Edges]], training: list[Edges], split: Split
+) -> HeldOut:
+    """Add what no training relation or pair log has: what dated relations have in the window, and what users did.
 
     Args:
         drawn: what `draw_pairs` gave.
         relations: all relations that are read from tables.
+        of_users: by part, pairs of events of its users.
         training: training relations and pair logs.
         split: where the window is.
     """
-    held_out = dict(drawn)
+    known, held_out = distinct_pairs(training), dict(drawn)
     in_window = [_in_window(edges, split) for edges in relations if _is_dated(edges, split)]
-    known = distinct_pairs(training)
-    for types, pairs in distinct_pairs(in_window).items():
-        for others in (known, drawn):
-            if types in others:
-                pairs = pairs.anti_join(others[types], ["first", "second"])
-        new = pairs.select("first", "second", part=ibis.literal("test"))
-        held_out[types] = held_out[types].union(new) if types in held_out else new
+    for part, added in (
+        ("validation", of_users.get("validation", [])),
+        ("test", [*in_window, *of_users.get("test", [])]),
+    ):
+        for types, pairs in distinct_pairs(added).items():
+            for others in (known, held_out):
+                if types in others:
+                    pairs = pairs.anti_join(others[types], ["first", "second"])
+            new = pairs.select("first", "second", part=ibis.literal(part))
+            held_out[types] = held_out[types].union(new) if types in held_out else new
     return held_out
 
 

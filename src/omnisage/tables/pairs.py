@@ -14,20 +14,24 @@ from omnisage.tables.edges import Edges
 from omnisage.tables.sequences import Events
 
 
-def pairs_of_sequence(name: str, sequence: Events, *, window_s: float, split: Split) -> Edges:
-    """Consecutive training events at most `window_s` apart: event t of a user is the source, event t + 1 the target.
+def pairs_of_sequence(name: str, sequence: Events, *, window_s: float, split: Split, part: str = "train") -> Edges:
+    """Consecutive events of a part at most `window_s` apart: event t of a user is the source, event t + 1 the target.
 
-    Repetitions are kept: how often a pair is seen says how much it belongs together.
+    Repetitions are kept: how often a pair is seen says how much it belongs together. Of test users only pairs whose
+    target lies in the window count.
     """
-    events = sequence.of("train", split)
+    events = sequence.of(part, split)
     by_user = ibis.window(group_by="user", order_by="position")
     steps = events.select(
         source="entity",
         target=events["entity"].lead().over(by_user),
+        time=events["time"].lead().over(by_user),
         elapsed_s=events["time"].lead().over(by_user) - events["time"],
     )
-    rows = steps.filter(steps["elapsed_s"] <= window_s).select("source", "target")
-    return Edges(name, sequence.entity, sequence.entity, rows)
+    steps = steps.filter(steps["elapsed_s"] <= window_s)
+    if part == "test" and split.window_begin is not None:
+        steps = steps.filter(steps["time"] >= split.window_begin)
+    return Edges(name, sequence.entity, sequence.entity, steps.select("source", "target"))
 
 
 def training_pairs(connection: Backend, log: Edges) -> Edges:

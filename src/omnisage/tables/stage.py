@@ -39,6 +39,7 @@ class _Opened:
     sequences: dict[str, Events]
     impressions: dict[str, Shown]
     logs: dict[str, Edges]
+    held_out_logs: dict[str, list[Edges]]  # by part, what its users did
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,14 @@ def _open(
             )
         else:
             logs[name] = open_pair_log(connection, name, log, base=base, entities=entities)
+    held_out_logs = {
+        part: [
+            pairs_of_sequence(name, sequences[log.from_sequence], window_s=log.window_s, split=config.split, part=part)
+            for name, log in config.pairs.items()
+            if log.from_sequence is not None and log.asks_held_out_users
+        ]
+        for part in ("validation", "test")
+    }
     return _Opened(
         entities=entities,
         features=features,
@@ -115,6 +124,7 @@ def _open(
         sequences=sequences,
         impressions=impressions,
         logs=logs,
+        held_out_logs=held_out_logs,
     )
 
 
@@ -134,7 +144,8 @@ def _split(connection: Backend, config: TablesConfig, opened: _Opened, seed: int
             relations[name] = relation_from_log(connection, name, logs[relation.pairs])
         else:
             relations[name] = training_relation(connection, opened_relations[name].before(end).without(drawn))
-    held_out = add_new_pairs(drawn, from_tables, [*relations.values(), *logs.values()], config.split)
+    of_users = {part: [without_cold(log, entities) for log in of] for part, of in opened.held_out_logs.items()}
+    held_out = add_new_pairs(drawn, from_tables, of_users, [*relations.values(), *logs.values()], config.split)
     return _Split(relations, logs, held_out, cold)
 
 
