@@ -68,14 +68,14 @@ def test_embeddings_that_know_the_next_event_are_a_gain_and_noise_is_none(tables
     good = probe(tables, knowing(tables, tmp_path / "good", 4.0), "user", **settings)
     noise = probe(tables, knowing(tables, tmp_path / "noise", 0.0), "user", **settings)
     for metric in ("auc", "hits@3"):
-        found, of_noise = by_method(good, metric), by_method(noise, metric)
+        found, of_noise = by_method(good.records, metric), by_method(noise.records, metric)
         assert found["base"] == of_noise["base"]  # what the base knows does not depend on the embeddings
         assert found["base + embeddings"].value > 0.95
         assert found["base + embeddings - base"].low > 0
         assert of_noise["base + embeddings - base"].high < found["base + embeddings - base"].low
         difference = found["base + embeddings"].value - found["base"].value
         assert found["base + embeddings - base"].value == pytest.approx(difference)
-    assert {record.task for record in good} == {"downstream"}
+    assert {record.task for record in good.records} == {"downstream"}
 
 
 def test_only_the_test_is_ranked(tmp_path: Path) -> None:

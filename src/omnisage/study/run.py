@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from omnisage.artifact import read_manifest
+from omnisage.baselines.item_knn import ItemKnnSettings
 from omnisage.embeddings.artifact import open_embeddings
 from omnisage.evaluation.evaluate import Evaluation, evaluate
 from omnisage.evaluation.pooling import UnitValues, select_values
 from omnisage.evaluation.retrieval import MODEL
+from omnisage.evaluation.scope import Scope
 from omnisage.pipeline import STAGES, Job
 from omnisage.runner import exclusive, make_plan, run_shared
 from omnisage.study.config import StudyConfig
@@ -26,6 +28,8 @@ from omnisage.tables.artifact import open_tables
 
 _BEFORE_TRAINING = STAGES[:3]
 _STAGES = STAGES[:5]  # index and report are not needed to measure
+
+_ItemKnn = dict[tuple[Path, int, bool], dict[str, ItemKnnSettings]]  # tables, cut, mask -> what was chosen for them
 
 
 def run_study(study: Study, runs: list[Run], out: Path, workspace: Path) -> int:
@@ -50,11 +54,12 @@ def run_study(study: Study, runs: list[Run], out: Path, workspace: Path) -> int:
         if len(missing) < len(runs):
             _say(f"{study.config.name}: {len(runs) - len(missing)} of {len(runs)} runs are finished")
         started = time.perf_counter()
+        item_knn: _ItemKnn = {}
         for done, (run, job) in enumerate(missing):
             took_s = time.perf_counter() - started
             left = f", about {took_s / done * (len(missing) - done) / 60:,.0f} min left" if done else ""
             _say(f"[{done + 1}/{len(missing)}] {study.config.name}: {run.row.name}, seed {run.seed}{left}")
-            write_record(_run(study.config, run, job, place), out, run.name)
+            write_record(_run(study.config, run, job, place, item_knn), out, run.name)
     return len(missing)
 
 
@@ -73,7 +78,7 @@ def hash_tables(job: Job) -> str:
     return make_plan(job, STAGES[0]).sha256()
 
 
-def _run(study: StudyConfig, run: Run, job: Job, place: tuple[str, str]) -> RunRecord:
+def _run(study: StudyConfig, run: Run, job: Job, place: tuple[str, str], item_knn: _ItemKnn) -> RunRecord:
     seconds: dict[str, float] = {}
     if study.budget.minutes is not None:
         job, outcomes = run_shared(job, stages=_BEFORE_TRAINING)
@@ -82,13 +87,7 @@ def _run(study: StudyConfig, run: Run, job: Job, place: tuple[str, str]) -> RunR
     job, outcomes = run_shared(job, stages=_STAGES)
     seconds |= {outcome.stage: outcome.seconds for outcome in outcomes if outcome.seconds is not None}
     started = time.perf_counter()
-    evaluation = evaluate(
-        open_tables(job.folder("tables")),
-        open_embeddings(job.folder("embeddings")),
-        study.part,
-        config=job.config.evaluation,
-        seed=run.seed,
-    )
+    evaluation = _evaluate(study, run, job, item_knn)
     seconds["evaluation"] = time.perf_counter() - started
     trained = read_manifest(job.folder("training"), "training").counts
     return RunRecord(
@@ -112,6 +111,23 @@ def _run(study: StudyConfig, run: Run, job: Job, place: tuple[str, str]) -> RunR
     )
 
 
+def _evaluate(study: StudyConfig, run: Run, job: Job, item_knn: _ItemKnn) -> Evaluation:
+    """As much as the study compares: baselines beside the reference alone, tuned once per tables and settings."""
+    config, has_downstream = job.config.evaluation, any(of.task == "downstream" for of in study.measures.values())
+    shows_baselines = run.row.name == (study.reference or study.rows[0].name)
+    tuned = (job.folder("tables"), config.ks[0], config.mask_history)
+    scope = Scope(
+        baselines=study.baselines if shows_baselines else [],
+        regimes={of.regime for of in study.measures.values()} | {"full"},
+        downstream=has_downstream,
+        item_knn=item_knn.get(tuned) if has_downstream or "item_knn_tuned" in study.baselines else {},
+    )
+    tables, embeddings = open_tables(job.folder("tables")), open_embeddings(job.folder("embeddings"))
+    evaluation = evaluate(tables, embeddings, study.part, config=config, seed=run.seed, scope=scope)
+    item_knn[tuned] = evaluation.item_knn
+    return evaluation
+
+
 def _means(evaluation: Evaluation) -> dict[str, dict[str, float]]:
     """Every row of the evaluation in one metric, as an overview beside the study's own measures."""
     means: dict[str, dict[str, float]] = {}
@@ -124,8 +140,14 @@ def _means(evaluation: Evaluation) -> dict[str, dict[str, float]]:
 def _values(evaluation: Evaluation, study: StudyConfig) -> dict[str, dict[str, UnitValues]]:
     found: dict[str, dict[str, UnitValues]] = {}
     for name, measure in study.measures.items():
-        wanted = measure.model_dump(exclude={"label"})
-        of_methods = {m: select_values(evaluation.unit_values, **wanted, method=m) for m in (MODEL, *study.baselines)}
+        is_downstream = measure.task == "downstream"
+        values = evaluation.downstream_values if is_downstream else evaluation.unit_values
+        if values is None:
+            continue
+        wanted = measure.model_dump(include={"task", "name", "metric"})
+        wanted["regime"] = "popularity" if is_downstream else measure.regime
+        methods = {MODEL: measure.method} | {method: method for method in study.baselines}
+        of_methods = {m: select_values(values, **wanted, method=called) for m, called in methods.items()}
         # A task that a row switched off, or a baseline that does not apply, has no values.
         found[name] = {method: of_method for method, of_method in of_methods.items() if len(of_method.values)}
     return found

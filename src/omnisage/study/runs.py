@@ -10,7 +10,7 @@ from omnisage.config import Config, load_config
 from omnisage.errors import OmnisageError
 from omnisage.runner import WITHOUT_EFFECT
 from omnisage.schema import unknown_name
-from omnisage.study.config import Row, StudyConfig, load_study
+from omnisage.study.config import Measure, Row, StudyConfig, load_study
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,8 @@ def _make_run(study: StudyConfig, row: Row, config: Config, seed: int) -> Run:
 def _check_metrics(path: Path, study: StudyConfig, row: Row, config: Config) -> None:
     known = [f"{metric}@{k}" for metric in ("recall", "ndcg") for k in config.evaluation.ks] + ["mrr"]
     for name, measure in study.measures.items():
+        if measure.task == "downstream":
+            continue
         if measure.metric not in known:
             text = unknown_name("metric", measure.metric, known)
             raise OmnisageError(f"{path}, row '{row.name}': measures.{name}.metric: {text}; or set evaluation.ks")
@@ -114,7 +116,12 @@ def _key(study: StudyConfig, config: Config) -> str:
         ),
         "minutes": study.budget.minutes,
         "part": study.part,
-        "measures": {name: measure.model_dump(exclude={"label"}) for name, measure in study.measures.items()},
+        "measures": {name: _key_of_measure(measure) for name, measure in study.measures.items()},
         "baselines": study.baselines,
     }
     return sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
+
+
+def _key_of_measure(measure: Measure) -> dict[str, Any]:
+    left_out = {"label"} if measure.cold_by else {"label", "cold_by"}  # as the config: a field that came later
+    return measure.model_dump(exclude=left_out)
