@@ -4,10 +4,12 @@ All rows share a workspace in which an artifact is named by its plan (`runner.ru
 is computed once per seed, for all studies of one base config. A run that stops goes on where it stopped.
 """
 
+import json
 import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 from omnisage.artifact import read_manifest
@@ -18,7 +20,7 @@ from omnisage.evaluation.pooling import UnitValues, select_values
 from omnisage.evaluation.retrieval import MODEL
 from omnisage.evaluation.scope import Scope
 from omnisage.pipeline import STAGES, Job
-from omnisage.runner import exclusive, make_plan, run_shared
+from omnisage.runner import exclusive, run_shared
 from omnisage.study.config import StudyConfig
 from omnisage.study.pace import steps_within, with_steps
 from omnisage.study.provenance import describe_commit, describe_machine
@@ -67,15 +69,17 @@ def is_finished(run: Run, out: Path, tables: str | None = None) -> bool:
     """Whether there is a record of this very run.
 
     Args:
-        tables: sha256 of the plan of its tables, if that is to be compared, too.
+        tables: sha256 of what its tables are made of, if that is to be compared, too.
     """
     record = read_record(out, run.name)
     return record is not None and record.key == run.key and tables in (None, record.tables)
 
 
 def hash_tables(job: Job) -> str:
-    """The sha256 of the plan of its tables, with the hashes of the user's files."""
-    return make_plan(job, STAGES[0]).sha256()
+    """The sha256 of all that its tables are made of: what the config makes of it is in the run's key."""
+    read = STAGES[0].own_inputs
+    assert read is not None
+    return sha256(json.dumps(read(job), sort_keys=True).encode()).hexdigest()
 
 
 def _run(study: StudyConfig, run: Run, job: Job, place: tuple[str, str], item_knn: _ItemKnn) -> RunRecord:
