@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from omnisage.errors import OmnisageError
 from omnisage.evaluation.bootstrap import intervals
 
-NUM_SAMPLES = 10_000
+NUM_SAMPLES = 2_000
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from omnisage.errors import OmnisageError
 from omnisage.terminal import print_study
 
 
 def ablate(
-    study: Annotated[Path, Parameter(help="The study file, such as studies/tasks.yaml.")],
-    *,
+    *studies: Annotated[Path, Parameter(help="Study files, such as studies/tasks.yaml.")],
     rows: Annotated[
         tuple[str, ...],
         Parameter(consume_multiple=True, negative="", show_default=False, help="Only these rows: --rows all one-task."),
@@ -22,27 +22,42 @@ def ablate(
     render: Annotated[
         bool, Parameter(negative="", show_default=False, help="Run nothing; write the pages from what is finished.")
     ] = False,
+    effects: Annotated[
+        Path | None, Parameter(help="Markdown file that says what was found of each effect, of all these studies.")
+    ] = None,
     out: Annotated[Path | None, Parameter(help="Folder of the results. Default: what the study file says.")] = None,
     workspace: Annotated[
         Path | None, Parameter(help="Folder of the artifacts. Default: workspace/studies/ beside the base config.")
     ] = None,
 ) -> None:
-    """Run the rows of a study with equal budget and several seeds, and compare them.
+    """Run the rows of studies with equal budget and several seeds, and compare them.
 
     Rows that are finished are kept, an interrupted one continues, and what rows have in common is computed once.
-    Writes `index.md`, `plot.svg`, `index.html` and a JSON per row and seed. `docs/results.md` says more.
+    Of several studies the first seed of all is run before the second of any. Writes `index.md`, `plot.svg`,
+    `index.html` and a JSON per row and seed. `docs/results.md` says more.
 
-    Example: `omnisage ablate studies/tasks.yaml --seeds 0`
+    Examples: `omnisage ablate studies/tasks.yaml --seeds 0`,
+    `omnisage ablate studies/*.yaml --render --effects docs/results.md`
     """
+    from omnisage.study.effects import write_effects
     from omnisage.study.render import render_study
     from omnisage.study.run import run_study
     from omnisage.study.runs import open_study
 
-    opened = open_study(study)
-    chosen = opened.choose(rows, seeds)
-    folder = out.absolute() if out else opened.out
-    if not render:
-        shared = workspace.absolute() if workspace else opened.base.absolute().parent / "workspace" / "studies"
-        run_study(opened, chosen, folder, shared)
-    lines = render_study(opened, folder)
-    print_study({measure: opened.config.measures[measure].label or measure for measure in lines}, lines, folder)
+    if not studies:
+        raise OmnisageError("name a study file, such as studies/tasks.yaml")
+    if out is not None and len(studies) > 1:
+        raise OmnisageError("--out is the folder of one study's results; leave it out, or name one study")
+    opened = [open_study(path) for path in studies]
+    chosen = [(study, run) for study in opened for run in study.choose(rows, seeds)]
+    folders = [out.absolute() if out else study.out for study in opened]
+    for seed in [] if render else sorted({run.seed for _, run in chosen}):
+        for study, folder in zip(opened, folders, strict=True):
+            runs = [run for of, run in chosen if of is study and run.seed == seed]
+            shared = workspace.absolute() if workspace else study.base.absolute().parent / "workspace" / "studies"
+            run_study(study, runs, folder, shared)
+    found = [(study, render_study(study, folder)) for study, folder in zip(opened, folders, strict=True)]
+    for (study, lines), folder in zip(found, folders, strict=True):
+        print_study({measure: study.config.measures[measure].label or measure for measure in lines}, lines, folder)
+    if effects is not None:
+        write_effects(effects, found)
