@@ -93,15 +93,9 @@ def probe(
     name, own = f"{sequence} -> {tables.sequences[sequence].entity}", tables.sequences[sequence].part("test").users
     labels = {"task": "downstream", "name": name, "regime": "popularity"}
     units = own_ids(tables.user_ids(sequence), own[users])
-    unit_values = [
-        pa.table(
-            {column: pa.repeat(pa.scalar(label), len(units)) for column, label in (labels | {"method": method}).items()}
-            | {"unit": pa.array(units)}
-            | {metric: pa.array(of_method[:, column]) for column, metric in enumerate(_METRICS)}
-        )
-        for method, of_method in ((BASE, base), (WITH_EMBEDDINGS, extended))
-    ]
-    methods = {BASE: base, WITH_EMBEDDINGS: extended, f"{WITH_EMBEDDINGS} - {BASE}": extended - base}
+    methods = {BASE: base, WITH_EMBEDDINGS: extended}
+    unit_values = [_unit_table(labels | {"method": method}, units, of) for method, of in methods.items()]
+    methods[f"{WITH_EMBEDDINGS} - {BASE}"] = extended - base
     values = np.concatenate(list(methods.values()), axis=1)
     low, high = intervals(values, num_samples=config.num_bootstrap, seed=seed, purpose=f"probe {sequence}")
     records = [
@@ -119,6 +113,12 @@ def probe(
         for column, (method, metric) in enumerate((method, metric) for method in methods for metric in _METRICS)
     ]
     return Probe(records, pa.concat_tables(unit_values))
+
+
+def _unit_table(labels: dict[str, str], units: NDArray[np.str_], values: Values) -> pa.Table:
+    columns = {name: pa.repeat(pa.scalar(label), len(units)) for name, label in labels.items()}
+    columns["unit"] = pa.array(units)
+    return pa.table(columns | {metric: pa.array(values[:, column]) for column, metric in enumerate(_METRICS)})
 
 
 def _examples(

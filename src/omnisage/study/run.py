@@ -19,6 +19,7 @@ from omnisage.evaluation.evaluate import Evaluation, evaluate
 from omnisage.evaluation.pooling import UnitValues, select_values
 from omnisage.evaluation.retrieval import MODEL
 from omnisage.evaluation.scope import Scope
+from omnisage.evaluation.slices import ALL
 from omnisage.pipeline import STAGES, Job
 from omnisage.runner import exclusive, run_shared
 from omnisage.study.config import StudyConfig
@@ -136,7 +137,7 @@ def _means(evaluation: Evaluation) -> dict[str, dict[str, float]]:
     """Every row of the evaluation in one metric, as an overview beside the study's own measures."""
     means: dict[str, dict[str, float]] = {}
     for record in evaluation.records:
-        if record.regime == "full" and record.metric == evaluation.records[0].metric:
+        if (record.regime, record.metric, record.slice) == ("full", evaluation.records[0].metric, ALL):
             means.setdefault(f"{record.task} {record.name}", {})[record.method] = round(record.value, 6)
     return means
 
