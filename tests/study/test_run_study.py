@@ -199,8 +199,8 @@ def test_of_several_studies_the_first_seed_of_all_comes_first(
     ablate(*paths, rows=("users",), effects=page)
     assert ran == [("a", [0]), ("b", [0]), ("a", [1]), ("b", [1])]
     assert page.read_text().startswith(BEGIN)
-    with pytest.raises(OmnisageError, match="leave it out, or name one study"):
-        ablate(*paths, out=tmp_path)
+    ablate(*paths, render=True, overrides=("title=Anew",), out=tmp_path / "out")
+    assert (tmp_path / "out" / "b" / "index.md").read_text().startswith("# Anew")
     with pytest.raises(OmnisageError, match="name a study file"):
         ablate()
 

@@ -1,12 +1,17 @@
 """The command `omnisage ablate`. Nothing heavy is imported before it runs, so help answers at once."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from omnisage.errors import OmnisageError
 from omnisage.terminal import print_study
+
+if TYPE_CHECKING:
+    from omnisage.study.runs import Study
 
 
 def ablate(
@@ -25,7 +30,21 @@ def ablate(
     effects: Annotated[
         Path | None, Parameter(help="Markdown file that says what was found of each effect, of all these studies.")
     ] = None,
-    out: Annotated[Path | None, Parameter(help="Folder of the results. Default: what the study file says.")] = None,
+    overrides: Annotated[
+        tuple[str, ...],
+        Parameter(
+            name="--set",
+            negative="",
+            show_default=False,
+            help="Replace a field of the study files: --set budget.steps=1500. Then give another --out, too.",
+        ),
+    ] = (),
+    out: Annotated[
+        Path | None,
+        Parameter(
+            help="Folder of the results; of several studies, a folder each in it. Default: what their files say."
+        ),
+    ] = None,
     workspace: Annotated[
         Path | None, Parameter(help="Folder of the artifacts. Default: workspace/studies/ beside the base config.")
     ] = None,
@@ -46,11 +65,9 @@ def ablate(
 
     if not studies:
         raise OmnisageError("name a study file, such as studies/tasks.yaml")
-    if out is not None and len(studies) > 1:
-        raise OmnisageError("--out is the folder of one study's results; leave it out, or name one study")
-    opened = [open_study(path) for path in studies]
+    opened = [open_study(path, overrides) for path in studies]
     chosen = [(study, run) for study in opened for run in study.choose(rows, seeds)]
-    folders = [out.absolute() if out else study.out for study in opened]
+    folders = [_folder(study, out, is_alone=len(studies) == 1) for study in opened]
     for seed in [] if render else sorted({run.seed for _, run in chosen}):
         for study, folder in zip(opened, folders, strict=True):
             runs = [run for of, run in chosen if of is study and run.seed == seed]
@@ -61,3 +78,9 @@ def ablate(
         print_study({measure: study.config.measures[measure].label or measure for measure in lines}, lines, folder)
     if effects is not None:
         write_effects(effects, found)
+
+
+def _folder(study: Study, out: Path | None, *, is_alone: bool) -> Path:
+    if out is None:
+        return study.out
+    return out.absolute() if is_alone else out.absolute() / study.config.name

@@ -1,5 +1,6 @@
 """The study file: a base config, rows that change fields of it, what is measured, and what each row should do."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -143,13 +144,17 @@ class StudyConfig(ConfigModel):
         return self
 
 
-def load_study(path: Path) -> StudyConfig:
+def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
     """Read a study file.
+
+    Args:
+        path: a YAML file.
+        overrides: fields of the study to replace, such as `budget.steps=1500`, the value in YAML.
 
     Raises:
         OmnisageError: every mistake in the file, each with line, path of the field and what is allowed.
     """
-    config_file = read_config_file(path)
+    config_file = read_config_file(path, overrides)
     try:
         return StudyConfig.model_validate(config_file.values)
     except ValidationError as refused:

@@ -1,6 +1,7 @@
 """What a study has to run: every row with every seed, its config checked and named by a hash before anything runs."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -66,13 +67,17 @@ class Study:
         return [run for run in self.runs if run.row.name in (rows or names) and run.seed in (seeds or [run.seed])]
 
 
-def open_study(path: Path) -> Study:
+def open_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     """Read a study file and check the config of every row.
+
+    Args:
+        path: a YAML file.
+        overrides: fields of the study to replace, such as `budget.steps=1500`.
 
     Raises:
         OmnisageError: a mistake in the study file, in the base config, or in what a row makes of it.
     """
-    study = load_study(path)
+    study = load_study(path, overrides)
     rows = [(row, _row_config(path, study, row)) for row in study.rows]
     return Study(path, study, [_make_run(study, row, config, seed) for seed in study.seeds for row, config in rows])
 
