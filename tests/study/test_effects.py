@@ -43,8 +43,13 @@ def test_an_effect_is_what_the_study_says(found: Found, tmp_path: Path) -> None:
     assert line.endswith("| **confirmed** | 1 |")
     (other,) = [line for line in text.splitlines() if line.endswith("| - | 1 |")]
     assert "next -" in other  # nothing was expected of it, and it is lower
+    assert "Not run: nothing is missing." in text
     write_effects(page, found)
     assert page.read_text() == text
+    (study, lines), *_ = found
+    without = {measure: [line for line in of if line.name == "whole"] for measure, of in lines.items()}
+    write_effects(page, [(study, without)])
+    assert "Not run: small (users)." in page.read_text()
 
 
 def test_a_file_is_made_and_one_without_marks_refused(found: Found, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from omnisage.errors import OmnisageError
 from omnisage.terminal import print_study
 
 if TYPE_CHECKING:
-    from omnisage.study.runs import Study
+    from omnisage.study.runs import Run, Study
 
 
 def ablate(
@@ -60,24 +60,30 @@ def ablate(
     """
     from omnisage.study.effects import write_effects
     from omnisage.study.render import render_study
-    from omnisage.study.run import run_study
     from omnisage.study.runs import open_study
 
     if not studies:
         raise OmnisageError("name a study file, such as studies/tasks.yaml")
     opened = [open_study(path, overrides) for path in studies]
-    chosen = [(study, run) for study in opened for run in study.choose(rows, seeds)]
-    folders = [_folder(study, out, is_alone=len(studies) == 1) for study in opened]
-    for seed in [] if render else sorted({run.seed for _, run in chosen}):
-        for study, folder in zip(opened, folders, strict=True):
-            runs = [run for of, run in chosen if of is study and run.seed == seed]
-            shared = workspace.absolute() if workspace else study.base.absolute().parent / "workspace" / "studies"
-            run_study(study, runs, folder, shared)
-    found = [(study, render_study(study, folder)) for study, folder in zip(opened, folders, strict=True)]
-    for (study, lines), folder in zip(found, folders, strict=True):
+    folders = [(study, _folder(study, out, is_alone=len(studies) == 1)) for study in opened]
+    chosen = [(study, folder, study.choose(rows, seeds)) for study, folder in folders]
+    if not render:
+        _run(chosen, workspace)
+    found = [(study, render_study(study, folder)) for study, folder in folders]
+    for (study, lines), (_, folder) in zip(found, folders, strict=True):
         print_study({measure: study.config.measures[measure].label or measure for measure in lines}, lines, folder)
     if effects is not None:
         write_effects(effects, found)
+
+
+def _run(chosen: list[tuple[Study, Path, list[Run]]], workspace: Path | None) -> None:
+    """The first seed of every study, then the second."""
+    from omnisage.study.run import run_study
+
+    for seed in sorted({run.seed for _, _, runs in chosen for run in runs}):
+        for study, folder, runs in chosen:
+            shared = workspace.absolute() if workspace else study.base.absolute().parent / "workspace" / "studies"
+            run_study(study, [run for run in runs if run.seed == seed], folder, shared)
 
 
 def _folder(study: Study, out: Path | None, *, is_alone: bool) -> Path:

@@ -36,7 +36,7 @@ def write_effects(path: Path, found: Found) -> None:
 
 
 def render_effects(found: Found) -> str:
-    """Two tables: effects that a source expects, one per line, and what other rows differ in."""
+    """Two tables: effects that a source expects, one per line, and what other rows differ in; then what is missing."""
     expected = [["study", "row", "measure", "source", "expected", "minus reference", "relative", "found", "seeds"]]
     open_ones = [["study", "row", "differs in", "no difference found in", "seeds"]]
     for study, lines in found:
@@ -47,7 +47,7 @@ def render_effects(found: Found) -> str:
             if others:
                 open_ones.append(_others(study, row, others))
     parts = [_summary(expected[1:]), table_of(expected)]
-    parts += ["What no source says, or none of this measure:", table_of(open_ones)]
+    parts += ["What no source says, or none of this measure:", table_of(open_ones), f"Not run: {_missing(found)}."]
     return "\n\n".join(parts)
 
 
@@ -89,6 +89,17 @@ def _summary(rows: list[list[str]]) -> str:
         f"Of {len(rows)} effects that a source expects: {counts}; {single} of them with one seed. An interval of 95% "
         "misses by chance once in 20, so among so many some are found that are none."
     )
+
+
+def _missing(found: Found) -> str:
+    """Rows that have no record of any seed, by study."""
+    by_study: dict[str, list[str]] = {}
+    for study, lines in found:
+        there = {line.name for of_measure in lines.values() for line in of_measure}
+        missing = [row.title for row in study.config.rows if row.name not in there]
+        if missing:
+            by_study[study.config.name] = ["every row"] if len(missing) == len(study.config.rows) else missing
+    return "; ".join(f"{name} ({', '.join(rows)})" for name, rows in by_study.items()) or "nothing is missing"
 
 
 def _interval(effect: Effect) -> str:
