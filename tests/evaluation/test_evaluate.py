@@ -13,6 +13,7 @@ from omnisage.errors import OmnisageError
 from omnisage.evaluation import Evaluation, evaluate
 from omnisage.evaluation.config import EvaluationConfig
 from omnisage.evaluation.records import Record
+from omnisage.evaluation.scope import Scope
 from omnisage.tables.artifact import Tables
 
 CONFIG = EvaluationConfig(ks=[3, 10], num_random_candidates=5, num_popular_candidates=5, num_bootstrap=100)
@@ -221,3 +222,16 @@ def test_scores_that_are_not_finite_are_refused(tables: Tables, embeddings: Embe
 def test_only_held_out_parts_are_evaluated(tables: Tables, embeddings: Embeddings) -> None:
     with pytest.raises(OmnisageError, match="part is 'train'; give 'validation' or 'test'"):
         evaluate(tables, embeddings, "train", config=CONFIG)
+
+
+def test_a_part_of_an_evaluation_is_that_part_of_the_whole(
+    tables: Tables, embeddings: Embeddings, evaluation: Evaluation
+) -> None:
+    scope = Scope(["item_knn_tuned"], ["full"], downstream=False, smaller=False, item_knn=evaluation.item_knn)
+    part = evaluate(tables, embeddings, "test", config=CONFIG, scope=scope)
+    kept = [r for r in evaluation.records if r.regime == "full" and r.method in ("model", "item_knn_tuned")]
+    assert part.records == kept
+    assert part.slices == evaluation.slices
+    assert part.downstream == []
+    assert part.downstream_values is None
+    assert set(part.unit_values["method"].to_pylist()) == {"model", "item_knn_tuned"}

@@ -1,8 +1,10 @@
 """The downstream ranking against scikit-learn, loops, and embeddings of which it is known what they are worth."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from small_run import NUM_FILMS, write_run
 
 from omnisage.baselines.item_knn import ItemKnnSettings
+from omnisage.baselines.latest import choose_num_latest, mean_of_latest
 from omnisage.embeddings.artifact import Embeddings, open_embeddings
 from omnisage.evaluation import evaluate
 from omnisage.evaluation.config import EvaluationConfig
@@ -67,15 +70,17 @@ def test_embeddings_that_know_the_next_event_are_a_gain_and_noise_is_none(tables
     settings = {"tuned": ItemKnnSettings(half_life=2.0), "config": CONFIG, "seed": 0}
     good = probe(tables, knowing(tables, tmp_path / "good", 4.0), "user", **settings)
     noise = probe(tables, knowing(tables, tmp_path / "noise", 0.0), "user", **settings)
+    assert good is not None
+    assert noise is not None
     for metric in ("auc", "hits@3"):
-        found, of_noise = by_method(good, metric), by_method(noise, metric)
+        found, of_noise = by_method(good.records, metric), by_method(noise.records, metric)
         assert found["base"] == of_noise["base"]  # what the base knows does not depend on the embeddings
         assert found["base + embeddings"].value > 0.95
         assert found["base + embeddings - base"].low > 0
         assert of_noise["base + embeddings - base"].high < found["base + embeddings - base"].low
         difference = found["base + embeddings"].value - found["base"].value
         assert found["base + embeddings - base"].value == pytest.approx(difference)
-    assert {record.task for record in good} == {"downstream"}
+    assert {record.task for record in good.records} == {"downstream"}
 
 
 def test_only_the_test_is_ranked(tmp_path: Path) -> None:
@@ -83,3 +88,23 @@ def test_only_the_test_is_ranked(tmp_path: Path) -> None:
     tables, embeddings = open_tables(folders["tables"]), open_embeddings(folders["embeddings"])
     assert evaluate(tables, embeddings, "validation", config=CONFIG).downstream == []
     assert len(evaluate(tables, embeddings, "test", config=CONFIG).downstream) == 6
+
+
+def test_users_without_embeddings_are_the_mean_of_their_latest(tables: Tables, tmp_path: Path) -> None:
+    settings = {"tuned": ItemKnnSettings(half_life=2.0), "config": CONFIG, "seed": 0}
+    own = knowing(tables, tmp_path, 4.0)
+    films = own.entities["film"]
+    number = choose_num_latest(tables, "user", films)
+    for part in ("validation", "test"):
+        events = tables.sequences["user"].part(part)
+        latest = mean_of_latest(films, events, events.queries, num_latest=number)
+        np.save(tmp_path / "queries" / "user" / f"{part}.npy", latest)
+    expected = probe(tables, own, "user", **settings)
+    found = probe(tables, replace(own, users={}), "user", **settings)
+    assert expected is not None
+    assert found is not None
+    assert found.records == expected.records
+    assert found.unit_values.equals(expected.unit_values)
+    means = {m: found.unit_values.filter(pc.field("method") == m)["hits@3"] for m in ("base", "base + embeddings")}
+    of_users = by_method(found.records, "hits@3")
+    assert {m: pc.mean(of).as_py() for m, of in means.items()} == {m: pytest.approx(of_users[m].value) for m in means}

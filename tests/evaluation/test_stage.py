@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 from small_run import write_run
 
@@ -77,6 +78,7 @@ class Page(HTMLParser):
 
 def test_the_artifact_opens_and_holds_every_number(evaluated: Path) -> None:
     assert sorted(path.name for path in evaluated.iterdir()) == [
+        "downstream_values.parquet",
         "manifest.json",
         "metrics.json",
         "report.html",
@@ -85,6 +87,11 @@ def test_the_artifact_opens_and_holds_every_number(evaluated: Path) -> None:
     evaluation = open_evaluation(evaluated)
     stored = json.loads((evaluated / "metrics.json").read_text())
     assert evaluation.as_json() == stored
+    assert evaluation.downstream_values is not None
+    for record in evaluation.downstream:
+        if " - " not in record.method:
+            of = evaluation.downstream_values.filter(pc.field("method") == record.method)[record.metric]
+            assert (len(of), pc.mean(of).as_py()) == (record.num_units, pytest.approx(record.value))
     assert stored["part"] == "test"
     assert set(stored["records"][0]) == {field.name for field in dataclasses.fields(evaluation.records[0])}
 
@@ -135,7 +142,7 @@ def test_the_report_is_the_same_for_one_and_two_threads(
     evaluated: Path, folders: dict[str, Path], tmp_path: Path
 ) -> None:
     again = evaluate_into(tmp_path / "evaluation", folders, num_threads=2)
-    for name in ("metrics.json", "report.html", "unit_values.parquet"):
+    for name in ("metrics.json", "report.html", "unit_values.parquet", "downstream_values.parquet"):
         assert (again / name).read_bytes() == (evaluated / name).read_bytes()
 
 

@@ -20,6 +20,8 @@ from omnisage.pipeline import STAGES, Job
 from omnisage.runner import run_shared
 from omnisage.study import pace
 from omnisage.study import run as study_run
+from omnisage.study.command import ablate
+from omnisage.study.effects import BEGIN
 from omnisage.study.record import read_record, record_path, write_record
 from omnisage.study.render import render_study
 from omnisage.study.run import run_study
@@ -83,9 +85,15 @@ def test_records_hold_what_evaluation_measures(home: Path) -> None:
         np.testing.assert_allclose(kept.values["pairs"][method].values, expected.values, rtol=1e-6)
     assert "adamic_adar" not in kept.values["next"]
     of_users = {
-        r.method: r.value for r in evaluation.records if (r.task, r.metric) == ("user_entity_next", "recall@10")
+        r.method: r.value
+        for r in evaluation.records
+        if (r.task, r.metric, r.regime, r.slice) == ("user_entity_next", "recall@10", "full", "all")
     }
-    assert kept.means["user_entity_next user -> item"].keys() == of_users.keys()
+    shown = {method: pytest.approx(of_users[method], abs=1e-6) for method in ("model", "item_knn")}
+    assert kept.means["user_entity_next user -> item"] == shown
+    other = read_record(home / "out", "users-seed0")  # no reference: nobody reads its baselines
+    assert other is not None
+    assert {method for of_measure in other.values.values() for method in of_measure} == {"model"}
 
 
 def test_an_interrupted_study_goes_on_to_the_same_records(
@@ -151,6 +159,50 @@ def test_the_command_renders_what_is_finished(
     assert "<script src" not in html
     picture = ElementTree.fromstring((home / "out" / "plot.svg").read_text())
     assert len(picture.findall(".//{*}circle")) == sum(3 for _ in ("whole", "users", "item_knn") * 2) + 3
+
+
+def test_downstream_and_cold_entities_are_measured_in_every_row(home: Path, tmp_path: Path) -> None:
+    values = study_values(home / "omnisage.yaml")
+    values |= {"part": "test", "seeds": [0], "baselines": ["base", "content_knn"]}
+    values["set"] |= {"split.cold_entities": {"item": 0.2}, "evaluation.num_probe_candidates": 5}
+    values["rows"][1] = {"name": "no-users", "set": {"tasks.user_entity.weight": 0}}
+    values["measures"] = {
+        "hits": {"task": "downstream", "metric": "hits@3"},
+        "content": {"task": "cold_entity_entity", "cold_by": "content"},
+        "edges": {"task": "cold_entity_entity"},
+    }
+    study = open_study(write_study(tmp_path, values))
+    run_study(study, study.runs, tmp_path / "out", home / "artifacts")
+    whole, no_users = (read_record(tmp_path / "out", f"{row}-seed0") for row in ("whole", "no-users"))
+    assert whole is not None
+    assert no_users is not None
+    assert {m: set(of) for m, of in whole.values.items()} == {
+        "hits": {"model", "base"},
+        "content": {"model", "content_knn"},
+        "edges": {"model", "content_knn"},
+    }
+    assert not np.array_equal(whole.values["content"]["model"].values, whole.values["edges"]["model"].values)
+    assert {unit.split()[0] for unit in whole.values["edges"]["model"].units} == {"item", "creator", "tag"}
+    asked = whole.values["hits"]["model"].units  # without users of its own, a row has the mean of their latest items
+    np.testing.assert_array_equal(no_users.values["hits"]["model"].units, asked)
+
+
+def test_of_several_studies_the_first_seed_of_all_comes_first(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[str, list[int]]] = []
+    monkeypatch.setattr(
+        study_run, "run_study", lambda study, runs, *_: ran.append((study.config.name, [run.seed for run in runs]))
+    )
+    paths = [write_study(tmp_path / name, study_values(home / "omnisage.yaml") | {"name": name}) for name in "ab"]
+    page = tmp_path / "page.md"
+    ablate(*paths, rows=("users",), effects=page)
+    assert ran == [("a", [0]), ("b", [0]), ("a", [1]), ("b", [1])]
+    assert page.read_text().startswith(BEGIN)
+    ablate(*paths, render=True, overrides=("title=Anew",), out=tmp_path / "out")
+    assert (tmp_path / "out" / "b" / "index.md").read_text().startswith("# Anew")
+    with pytest.raises(OmnisageError, match="name a study file"):
+        ablate()
 
 
 def test_minutes_become_steps_once(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

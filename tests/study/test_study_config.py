@@ -80,6 +80,18 @@ def test_a_run_is_named_by_all_that_its_result_depends_on(world: Path, tmp_path:
             lambda v: v["measures"]["next"].update(metric="recall@5"),
             "row 'whole': measures.next.metric: there is no metric 'recall@5'; did you mean 'recall@10'?",
         ),
+        (
+            lambda v: v["measures"]["next"].update(cold_by="content"),
+            "measures.next: 'cold_by' is of cold entities; leave it out of user_entity_next",
+        ),
+        (
+            lambda v: v["measures"]["next"].update(task="downstream"),
+            "measures.next: metric 'recall@10' is none of downstream; downstream has auc and hits@3, no other",
+        ),
+        (
+            lambda v: v["measures"]["next"].update(task="cold_user_entity"),
+            "measures.next.task: cold_user_entity is measured in the test part; set 'part: test'",
+        ),
         (lambda v: v.update(base="absent.yaml"), "absent.yaml does not exist; give the path of a config file"),
     ],
 )

@@ -14,6 +14,18 @@ The caller owns the result and may overwrite it.
 """
 
 
+def deferred(make: Callable[[], Scorer]) -> Scorer:
+    """A scorer that is made when it is first asked, for one that is costly to make and perhaps not needed."""
+    made: list[Scorer] = []
+
+    def score(begin: int, end: int) -> Scores:
+        if not made:
+            made.append(make())
+        return made[0](begin, end)
+
+    return score
+
+
 def inner_product(queries: NDArray[np.float32], candidates: NDArray[np.float32]) -> Scorer:
     """Score by the inner product of embeddings.
 

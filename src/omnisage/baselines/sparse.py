@@ -25,7 +25,9 @@ def from_lists(lists: Lists, values: Scores, num_columns: int) -> SparseMatrix:
         values: [ids] float32.
         num_columns: width of the matrix.
     """
-    return csr_array((values, lists.ids.astype(np.int64), lists.indptr), shape=(len(lists), num_columns))
+    # A copy: SciPy shares the array, and changes it where equal columns of a row are added up.
+    indptr = lists.indptr.copy()
+    return csr_array((values, lists.ids.astype(np.int64), indptr), shape=(len(lists), num_columns))
 
 
 def scale_columns(matrix: SparseMatrix, factors: Scores) -> SparseMatrix:

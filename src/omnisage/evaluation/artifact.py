@@ -35,6 +35,8 @@ def open_evaluation(folder: Path) -> Evaluation:
         slices = [SliceRecord(**part) for part in stored["slices"]]
         path = folder / "unit_values.parquet"
         unit_values = pq.read_table(path)
+        path = folder / "downstream_values.parquet"
+        downstream_values = pq.read_table(path) if path.exists() else None
     except (OSError, json.JSONDecodeError, KeyError, TypeError, pa.ArrowInvalid) as error:
         raise OmnisageError(f"{path} is damaged ({error}); run `omnisage evaluation` again") from error
     return Evaluation(
@@ -47,6 +49,7 @@ def open_evaluation(folder: Path) -> Evaluation:
         downstream=downstream,
         smaller=smaller,
         unit_values=unit_values,
+        downstream_values=downstream_values,
     )
 
 

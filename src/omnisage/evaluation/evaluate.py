@@ -1,7 +1,7 @@
 """Measures a held-out part: every task, regime and method, in one place for the stage and for experiments."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -17,9 +17,10 @@ from omnisage.evaluation.config import EvaluationConfig
 from omnisage.evaluation.feature_queries import feature_retrievals
 from omnisage.evaluation.item_knn_choice import choose_item_knn
 from omnisage.evaluation.pair_queries import pair_retrievals
-from omnisage.evaluation.probe import probe
+from omnisage.evaluation.probe import Probe, probe
 from omnisage.evaluation.records import Record, SliceRecord
 from omnisage.evaluation.retrieval import Measurement, Retrieval, measure
+from omnisage.evaluation.scope import EVERYTHING, Scope
 from omnisage.evaluation.slices import entity_slices
 from omnisage.evaluation.smaller import SmallerRecord, measure_smaller
 from omnisage.evaluation.user_queries import USER_TASKS, tuned_key, user_retrievals, user_tasks
@@ -41,6 +42,7 @@ class Evaluation:
     downstream: list[Record]  # a ranking model with and without embeddings; only of the test
     smaller: list[SmallerRecord]  # what smaller embeddings keep
     unit_values: pa.Table  # the values of every user and query entity, of which records are means (docs/formats.md)
+    downstream_values: pa.Table | None  # the same of downstream, in its own metrics; None where it was not measured
 
     def as_json(self) -> dict[str, Any]:
         """What `metrics.json` holds."""
@@ -64,6 +66,7 @@ def evaluate(
     config: EvaluationConfig | None = None,
     seed: int = 0,
     learned: Mapping[str, Embeddings] | None = None,
+    scope: Scope = EVERYTHING,
 ) -> Evaluation:
     """Measure the model and the baselines on held-out users and pairs.
 
@@ -74,6 +77,7 @@ def evaluate(
         config: what is measured; by default the defaults.
         seed: of the random candidates and the bootstrap.
         learned: `embeddings` artifacts of baselines, by method; each is a method of the tasks that it has vectors for.
+        scope: what of all this is computed.
 
     Raises:
         OmnisageError: the training files hold something of the held-out parts, or the embeddings do not fit.
@@ -90,11 +94,7 @@ def evaluate(
     for name, vectors in learned.items():
         _refuse_other_entities(tables, vectors, list(vectors.entities), command=f"baseline {name} --force")
     masks = config.mask_history
-    item_knn = {
-        tuned_key(task, name): choose_item_knn(tables, name, task, k=config.ks[0], mask_history=masks)
-        for name in embeddings.users
-        for task in user_tasks(tables)
-    }
+    item_knn = dict(_choose_item_knn(tables, config) if scope.item_knn is None else scope.item_knn)
     links = training_links(tables)
     retrievals = [
         *user_retrievals(tables, embeddings, part, mask_history=masks, tuned=item_knn, learned=learned),
@@ -102,9 +102,11 @@ def evaluate(
         *feature_retrievals(tables, embeddings, links=links, learned=learned),
         *(cold_retrievals(tables, embeddings, links=links, mask_history=masks) if part == "test" else []),
     ]
-    asked = [retrieval for retrieval in retrievals if len(retrieval.positives)]
+    asked = [_within(scope, retrieval) for retrieval in retrievals if len(retrieval.positives)]
     with track(f"evaluation ({part})", sum(len(r.positives) for r in asked), "queries") as advance:
-        measurements = [_measure(tables, retrieval, config, seed=seed, advance=advance) for retrieval in asked]
+        measurements = [_measure(tables, r, config, seed=seed, advance=advance, scope=scope) for r in asked]
+    wants_downstream = scope.downstream and part == "test"
+    probed = _downstream(tables, embeddings, item_knn, config, seed) if wants_downstream else []
     return Evaluation(
         part,
         item_knn,
@@ -112,28 +114,56 @@ def evaluate(
         differences=[record for measured in measurements for record in measured.differences],
         slices=[part for measured in measurements for part in measured.slices],
         beyond_accuracy=[record for measured in measurements for record in measured.beyond_accuracy],
-        downstream=_downstream(tables, embeddings, item_knn, config, seed) if part == "test" else [],
-        smaller=measure_smaller(tables, embeddings, part, k=config.ks[0], mask_history=masks, seed=seed),
+        downstream=[record for of_sequence in probed for record in of_sequence.records],
+        smaller=measure_smaller(tables, embeddings, part, k=config.ks[0], mask_history=masks, seed=seed)
+        if scope.smaller
+        else [],
         unit_values=pa.concat_tables([measured.unit_values for measured in measurements]),
+        downstream_values=pa.concat_tables([of_sequence.unit_values for of_sequence in probed]) if probed else None,
     )
 
 
+def _choose_item_knn(tables: Tables, config: EvaluationConfig) -> dict[str, ItemKnnSettings]:
+    k, masks = config.ks[0], config.mask_history
+    asked = [(name, task) for name in tables.sequences for task in user_tasks(tables)]
+    return {tuned_key(task, name): choose_item_knn(tables, name, task, k=k, mask_history=masks) for name, task in asked}
+
+
+def _within(scope: Scope, retrieval: Retrieval) -> Retrieval:
+    scorers = {method: scorer for method, scorer in retrieval.scorers.items() if scope.has(method)}
+    return replace(retrieval, scorers=scorers)
+
+
 def _measure(
-    tables: Tables, retrieval: Retrieval, config: EvaluationConfig, *, seed: int, advance: Callable[[int], None]
+    tables: Tables,
+    retrieval: Retrieval,
+    config: EvaluationConfig,
+    *,
+    seed: int,
+    advance: Callable[[int], None],
+    scope: Scope,
 ) -> Measurement:
     slices = entity_slices(tables, retrieval.entity_type, retrieval.popularity)
     categories = first_category_feature(tables, retrieval.entity_type)
-    return measure(retrieval, config, slices=slices, categories=categories, seed=seed, advance=advance)
+    return measure(
+        retrieval,
+        config,
+        slices=slices,
+        categories=categories,
+        seed=seed,
+        advance=advance,
+        regimes=scope.regimes,
+    )
 
 
 def _downstream(
     tables: Tables, embeddings: Embeddings, tuned: dict[str, ItemKnnSettings], config: EvaluationConfig, seed: int
-) -> list[Record]:
-    records: list[Record] = []
-    for name in embeddings.users:
-        settings = tuned[tuned_key(USER_TASKS[0], name)]
-        records += probe(tables, embeddings, name, tuned=settings, config=config, seed=seed)
-    return records
+) -> list[Probe]:
+    probed = [
+        probe(tables, embeddings, name, tuned=tuned[tuned_key(USER_TASKS[0], name)], config=config, seed=seed)
+        for name in tables.sequences
+    ]
+    return [of_sequence for of_sequence in probed if of_sequence is not None]
 
 
 def _refuse_leaks(tables: Tables) -> None:

@@ -1,6 +1,7 @@
 """The entity-entity task: find the held-out partners of an entity, in both directions (OmniSage §3.3.1)."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from omnisage.baselines.item_knn import item_knn_for_pairs
 from omnisage.baselines.links import Links
 from omnisage.baselines.lists import Ids, Lists
 from omnisage.baselines.popularity import degree_towards, popularity
-from omnisage.baselines.scorer import inner_product
+from omnisage.baselines.scorer import deferred, inner_product
 from omnisage.embeddings.artifact import Embeddings
 from omnisage.evaluation.retrieval import MODEL, Retrieval, answerable, own_ids
 from omnisage.tables.artifact import Tables
@@ -55,8 +56,8 @@ def pair_retrievals(
                 scorers={
                     MODEL: inner_product(embeddings.entities[query_type][asked], embeddings.entities[candidate_type]),
                     "popularity": popularity(degrees),
-                    "item_knn": item_knn_for_pairs(links, query_type, candidate_type, asked),
-                    "adamic_adar": adamic_adar(links, query_type, candidate_type, asked),
+                    "item_knn": deferred(partial(item_knn_for_pairs, links, query_type, candidate_type, asked)),
+                    "adamic_adar": deferred(partial(adamic_adar, links, query_type, candidate_type, asked)),
                     **{
                         method: inner_product(of.entities[query_type][asked], of.entities[candidate_type])
                         for method, of in learned.items()

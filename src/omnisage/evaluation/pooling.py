@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from omnisage.errors import OmnisageError
 from omnisage.evaluation.bootstrap import intervals
 
-NUM_SAMPLES = 10_000
+NUM_SAMPLES = 2_000
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,6 @@ def select_values(
         unit_values = unit_values.filter(pc.field(column) == value)
     units = np.array(unit_values["unit"].to_pylist(), dtype=np.str_)
     if name is None:  # ids are unique within a type only: the first word of the row says whose they are
-        types = [re.split("[ .]", row)[0] for row in unit_values["name"].to_pylist()]
+        types = [re.split("[ .]", row.removeprefix("new "))[0] for row in unit_values["name"].to_pylist()]
         units = np.array([f"{t} {unit}" for t, unit in zip(types, units, strict=True)], dtype=np.str_)
     return UnitValues(units, unit_values[metric].to_numpy().astype(np.float64))

@@ -2,32 +2,35 @@
 
 A logistic regression tells what a user did next from candidates drawn by popularity, as what is shown is. Its base
 features are popularity and both item-kNN scores; with embeddings it also has the inner product of user and entity and
-the product of each dimension. It is fitted on validation users and measured on test users, none of whom training had.
+the product of each dimension. A user without an embedding is the mean of the latest entities. It is fitted on
+validation users and measured on test users, none of whom training had.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
 from omnisage.baselines.item_knn import ItemKnnSettings, item_knn_for_users, item_similarity
+from omnisage.baselines.latest import choose_num_latest, mean_of_latest
 from omnisage.baselines.popularity import event_counts, popularity
 from omnisage.baselines.scorer import Scorer
-from omnisage.embeddings.artifact import Embeddings
+from omnisage.embeddings.artifact import Embeddings, Vectors
 from omnisage.evaluation.bootstrap import intervals
 from omnisage.evaluation.config import EvaluationConfig
 from omnisage.evaluation.metrics import group_means
 from omnisage.evaluation.records import Record
 from omnisage.evaluation.regimes import popular_candidates
-from omnisage.evaluation.retrieval import answerable
+from omnisage.evaluation.retrieval import answerable, own_ids
 from omnisage.evaluation.user_queries import train_lists, user_queries
 from omnisage.tables.artifact import Tables
 
 Values = NDArray[np.float64]
 
-_BASE, _WITH = "base", "base + embeddings"
+BASE, WITH_EMBEDDINGS = "base", "base + embeddings"
 _METRICS = ("auc", "hits@3")
 _L2 = 1.0
 _ROWS_AT_A_TIME = 512
@@ -46,6 +49,14 @@ class Examples:
         return np.concatenate([self.base_QCF, self.model_QCF], axis=2) if with_embeddings else self.base_QCF
 
 
+@dataclass(frozen=True)
+class Probe:
+    """What downstream was measured at."""
+
+    records: list[Record]
+    unit_values: pa.Table  # by user, in AUC and hits@3: the same columns as those of retrieval otherwise
+
+
 def probe(
     tables: Tables,
     embeddings: Embeddings,
@@ -54,7 +65,7 @@ def probe(
     tuned: ItemKnnSettings,
     config: EvaluationConfig,
     seed: int,
-) -> list[Record]:
+) -> Probe | None:
     """Fit and measure the ranking model with and without embeddings; the paired difference is a record as well.
 
     Args:
@@ -66,7 +77,7 @@ def probe(
         seed: of the candidates and the bootstrap.
 
     Returns:
-        AUC and hits@3 among a query's candidates; nothing where either part has no query to learn or measure from.
+        AUC and hits@3 among a query's candidates; None where either part has no query to learn or measure from.
     """
     known, asked = (
         _examples(
@@ -75,20 +86,23 @@ def probe(
         for part in ("validation", "test")
     )
     if known is None or asked is None:
-        return []
+        return None
     of_queries = [_measured(known, asked, with_embeddings=chosen) for chosen in (False, True)]
     users, user_of_query = np.unique(asked.users, return_inverse=True)
     base, extended = (group_means(values, user_of_query, len(users)) for values in of_queries)
-    methods = {_BASE: base, _WITH: extended, f"{_WITH} - {_BASE}": extended - base}
+    name, own = f"{sequence} -> {tables.sequences[sequence].entity}", tables.sequences[sequence].part("test").users
+    labels = {"task": "downstream", "name": name, "regime": "popularity"}
+    units = own_ids(tables.user_ids(sequence), own[users])
+    methods = {BASE: base, WITH_EMBEDDINGS: extended}
+    unit_values = [_unit_table(labels | {"method": method}, units, of) for method, of in methods.items()]
+    methods[f"{WITH_EMBEDDINGS} - {BASE}"] = extended - base
     values = np.concatenate(list(methods.values()), axis=1)
     low, high = intervals(values, num_samples=config.num_bootstrap, seed=seed, purpose=f"probe {sequence}")
-    return [
+    records = [
         Record(
-            "downstream",
-            f"{sequence} -> {tables.sequences[sequence].entity}",
-            "popularity",
-            method,
-            metric,
+            **labels,
+            method=method,
+            metric=metric,
             value=float(values[:, column].mean()),
             low=float(low[column]),
             high=float(high[column]),
@@ -98,6 +112,13 @@ def probe(
         )
         for column, (method, metric) in enumerate((method, metric) for method in methods for metric in _METRICS)
     ]
+    return Probe(records, pa.concat_tables(unit_values))
+
+
+def _unit_table(labels: dict[str, str], units: NDArray[np.str_], values: Values) -> pa.Table:
+    columns = {name: pa.repeat(pa.scalar(label), len(units)) for name, label in labels.items()}
+    columns["unit"] = pa.array(units)
+    return pa.table(columns | {metric: pa.array(values[:, column]) for column, metric in enumerate(_METRICS)})
 
 
 def _examples(
@@ -125,10 +146,20 @@ def _examples(
     for settings in (ItemKnnSettings(), tuned):
         scorers.append(item_knn_for_users(item_similarity(train, len(counts), settings), histories, settings))
     base_QCF = np.stack([np.log1p(_scores(scorer, ids_QC)) for scorer in scorers], axis=2)
-    users_QD = embeddings.queries(sequence, part)[kept].astype(np.float64)
+    users_QD = _users(tables, embeddings, sequence, part)[kept].astype(np.float64)
     terms_QCD = users_QD[:, None, :] * embeddings.entities[tables.sequences[sequence].entity][ids_QC]
     model_QCF = np.concatenate([terms_QCD.sum(axis=2, keepdims=True), terms_QCD], axis=2)
     return Examples(base_QCF, model_QCF, queries.users[kept])
+
+
+def _users(tables: Tables, embeddings: Embeddings, sequence: str, part: str) -> Vectors:
+    """[Q, D] users of all queries: the embeddings' own, else the mean of their latest entities, as baselines have."""
+    if sequence in embeddings.users:
+        return embeddings.queries(sequence, part)
+    events, entities = tables.sequences[sequence].part(part), embeddings.entities[tables.sequences[sequence].entity]
+    assert events.queries is not None  # `user_queries` has refused such a part
+    num_latest = choose_num_latest(tables, sequence, entities)
+    return mean_of_latest(entities, events, events.queries, num_latest=num_latest)
 
 
 def _scores(scorer: Scorer, ids_QC: NDArray[np.uint32]) -> Values:

@@ -1,6 +1,6 @@
 """One thing to measure, for several methods: queries, their positives, what they may not find; and the measuring."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -84,6 +84,7 @@ def measure(
     categories: Categories | None,
     seed: int,
     advance: Callable[[int], None],
+    regimes: Collection[str] = REGIMES,
 ) -> Measurement:
     """Rank the positives by every method, in every regime; those of each slice in the full corpus.
 
@@ -94,13 +95,14 @@ def measure(
         categories: of the candidates, if they have some.
         seed: the run's seed.
         advance: called with the number of queries done since the last call.
+        regimes: those that are measured; slices need the full corpus.
     """
-    ranks, recommended = _rank(retrieval, config, seed=seed, advance=advance)
+    ranks, recommended = _rank(retrieval, config, seed=seed, advance=advance, regimes=regimes)
     records: list[Record] = []
     differences: list[Record] = []
     tables: list[pa.Table] = []
     units, unit_of_query = np.unique(retrieval.units, return_inverse=True)
-    for regime in REGIMES:
+    for regime in regimes:
         values = {m: _unit_values(retrieval, ranks[regime, m], regime, config.ks) for m in retrieval.scorers}
         tables += [_unit_table(retrieval, regime, m, units, of_units, config.ks) for m, of_units in values.items()]
         others = [method for method in values if method != MODEL]
@@ -109,7 +111,7 @@ def measure(
         records += [record for record in measured if record.method in retrieval.scorers]
         differences += [record for record in measured if record.method not in retrieval.scorers]
     described: list[SliceRecord] = []
-    for part in slices:
+    for part in slices if "full" in regimes else ():
         is_in = part.members[retrieval.positives.ids]
         if is_in.any():
             inside = _only(retrieval, is_in)
@@ -144,36 +146,51 @@ def _only(retrieval: Retrieval, is_in: NDArray[np.bool_]) -> Retrieval:
 
 
 def _rank(
-    retrieval: Retrieval, config: EvaluationConfig, *, seed: int, advance: Callable[[int], None]
+    retrieval: Retrieval,
+    config: EvaluationConfig,
+    *,
+    seed: int,
+    advance: Callable[[int], None],
+    regimes: Collection[str],
 ) -> tuple[dict[tuple[str, str], Ranks], dict[str, Ids]]:
     """The ranks of all positives by regime and method, and what each method recommends."""
     positives = retrieval.positives
-    ranks = {(r, m): np.empty(len(positives.ids)) for r in REGIMES for m in retrieval.scorers}
+    ranks = {(r, m): np.empty(len(positives.ids)) for r in regimes for m in retrieval.scorers}
     recommended = {m: np.empty((len(positives), config.ks[0]), np.uint32) for m in retrieval.scorers}
     num_rows = max(1, _BLOCK_BYTES // (4 * max(1, retrieval.num_entities)))
     for begin in range(0, len(positives), num_rows):
         end = min(begin + num_rows, len(positives))
         wanted, excluded = positives.block(begin, end), retrieval.excluded.block(begin, end)
         draw = (seed, f"{retrieval.task} {retrieval.name}", begin)
-        uniform = random_candidates(
-            wanted,
-            excluded,
-            num_entities=retrieval.num_entities,
-            num_random=config.num_random_candidates,
-            seed=draw,
-        )
-        popular = popular_candidates(
-            wanted, excluded, popularity=retrieval.popularity, num_drawn=config.num_popular_candidates, seed=draw
-        )
+        candidates = {
+            regime: _draw(regime, retrieval, wanted, excluded, config, draw) for regime in regimes if regime != "full"
+        }
         where = slice(positives.indptr[begin], positives.indptr[end])
         for method, scorer in retrieval.scorers.items():
             scores = _finite(scorer(begin, end), method, retrieval)
-            ranks["random", method][where] = drawn_candidate_ranks(scores, wanted, uniform)
-            ranks["popularity", method][where] = drawn_candidate_ranks(scores, wanted, popular)
+            for regime, drawn in candidates.items():
+                ranks[regime, method][where] = drawn_candidate_ranks(scores, wanted, drawn)
             recommended[method][begin:end] = recommend(scores, excluded, config.ks[0])
-            ranks["full", method][where] = full_corpus_ranks(scores, wanted, excluded)  # overwrites scores
+            if "full" in regimes:
+                ranks["full", method][where] = full_corpus_ranks(scores, wanted, excluded)  # overwrites scores
         advance(end - begin)
     return ranks, recommended
+
+
+def _draw(
+    regime: str,
+    retrieval: Retrieval,
+    wanted: Lists,
+    excluded: Lists,
+    config: EvaluationConfig,
+    seed: tuple[int, str, int],
+) -> list[Ids]:
+    """The candidates of each query in a regime that draws them."""
+    if regime == "random":
+        size = {"num_entities": retrieval.num_entities, "num_random": config.num_random_candidates}
+        return random_candidates(wanted, excluded, **size, seed=seed)
+    num_drawn = config.num_popular_candidates
+    return popular_candidates(wanted, excluded, popularity=retrieval.popularity, num_drawn=num_drawn, seed=seed)
 
 
 def _finite(scores: Scores, method: str, retrieval: Retrieval) -> Scores:

@@ -1,8 +1,8 @@
 """Stage 7, `omnisage evaluation`: measures the test part and shows the run on one page.
 
 Reads `tables`, `graph` (its histograms), `embeddings`, `index`, `training` (its log); writes `metrics.json`,
-`unit_values.parquet` and `report.html`. Stops before measuring anything if training data hold something of the
-held-out parts.
+`unit_values.parquet`, `downstream_values.parquet` and `report.html`. Stops before measuring anything if training data
+hold something of the held-out parts.
 """
 
 from collections.abc import Mapping
@@ -59,6 +59,8 @@ def run(
     evaluation = evaluate(opened_tables, opened_embeddings, "test", config=config, seed=plan.seed, learned=learned)
     write_json(partial / "metrics.json", evaluation.as_json())
     pq.write_table(evaluation.unit_values, partial / "unit_values.parquet")
+    if evaluation.downstream_values is not None:
+        pq.write_table(evaluation.downstream_values, partial / "downstream_values.parquet")
     results = RunResults(
         config=config,
         seed=plan.seed,

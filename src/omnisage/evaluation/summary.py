@@ -17,6 +17,9 @@ METHODS = {
 COLD = {MODEL_CONTENT: "model, content only", "content_knn": "content-kNN"}
 """Methods that only cold entities are measured with."""
 
+DOWNSTREAM = {"base": "ranking without embeddings"}
+"""Method that downstream ranking is measured with beside the model."""
+
 LEARNED = {
     "content": "content",
     "pinsage": "PinSage",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from omnisage.baselines.item_knn import ItemKnnSettings, item_knn_for_users, item_similarity
 from omnisage.baselines.lists import Ids, Lists
 from omnisage.baselines.popularity import event_counts, popularity
-from omnisage.baselines.scorer import Scorer, inner_product
+from omnisage.baselines.scorer import Scorer, deferred, inner_product
 from omnisage.embeddings.artifact import Embeddings, Vectors
 from omnisage.errors import OmnisageError
 from omnisage.evaluation.retrieval import MODEL, Retrieval, answerable, own_ids
@@ -91,7 +92,7 @@ def user_retrievals(
     part: str,
     *,
     mask_history: bool,
-    tuned: dict[str, ItemKnnSettings],
+    tuned: Mapping[str, ItemKnnSettings],
     learned: Mapping[str, Embeddings],
 ) -> list[Retrieval]:
     """The next and the future action of the held-out users of every sequence that has embeddings of users.
@@ -101,7 +102,7 @@ def user_retrievals(
         embeddings: the `embeddings` artifact.
         part: `validation` or `test`.
         mask_history: whether entities of the history are no candidates.
-        tuned: settings of the tuned item-kNN, by `tuned_key`.
+        tuned: settings of the tuned item-kNN, by `tuned_key`; without them there is none.
         learned: of baselines, by method.
     """
     retrievals: list[Retrieval] = []
@@ -122,9 +123,10 @@ def user_retrievals(
                 MODEL: inner_product(vectors[kept], embeddings.entities[sequence.entity]),
                 "popularity": popularity(counts),
             }
-            for method, settings in (("item_knn", ItemKnnSettings()), ("item_knn_tuned", tuned[tuned_key(task, name)])):
-                similarity = item_similarity(train, num_entities, settings)
-                scorers[method] = item_knn_for_users(similarity, histories, settings)
+            plain_and_tuned = {"item_knn": ItemKnnSettings(), "item_knn_tuned": tuned.get(tuned_key(task, name))}
+            for method, settings in plain_and_tuned.items():
+                if settings is not None:
+                    scorers[method] = deferred(partial(_item_knn, train, num_entities, histories, settings))
             scorers |= {
                 method: inner_product(of.queries(name, part)[kept], of.entities[sequence.entity])
                 for method, of in learned.items()
@@ -144,6 +146,10 @@ def user_retrievals(
                 )
             )
     return retrievals
+
+
+def _item_knn(train: Lists, num_entities: int, histories: Lists, settings: ItemKnnSettings) -> Scorer:
+    return item_knn_for_users(item_similarity(train, num_entities, settings), histories, settings)
 
 
 def _refuse_other_queries(vectors: Vectors, queries: UserQueries, name: str, part: str) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from omnisage.evaluation.pooling import Pooled, UnitValues, pool
 from omnisage.evaluation.retrieval import MODEL
-from omnisage.evaluation.summary import METHODS
+from omnisage.evaluation.summary import COLD, DOWNSTREAM, METHODS
 from omnisage.study.config import StudyConfig
 from omnisage.study.record import RunRecord
 
@@ -50,6 +50,7 @@ class Line:
 
 
 _OfSeeds = dict[int, UnitValues]
+_TITLES = METHODS | COLD | DOWNSTREAM
 
 
 def compare(study: StudyConfig, records: list[RunRecord]) -> dict[str, list[Line]]:
@@ -102,7 +103,7 @@ def _lines(study: StudyConfig, measure: str, records: list[RunRecord]) -> list[L
         of_seeds = _of_method(shown, measure, method)
         if of_seeds:
             effect = _effect(of_seeds, reference, None, study.same_within)
-            lines.append(replace(_line(method, METHODS[method], of_seeds, effect), is_baseline=True))
+            lines.append(replace(_line(method, _TITLES[method], of_seeds, effect), is_baseline=True))
     return lines
 
 

@@ -1,5 +1,6 @@
 """The study file: a base config, rows that change fields of it, what is measured, and what each row should do."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -7,6 +8,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from omnisage.config_file import explain, read_config_file
 from omnisage.errors import OmnisageError
+from omnisage.evaluation.probe import WITH_EMBEDDINGS
+from omnisage.evaluation.retrieval import MODEL, MODEL_CONTENT
 from omnisage.schema import ConfigModel, Problem, unknown_name, validation_error
 from omnisage.tables.config import Name
 
@@ -35,16 +38,50 @@ class Budget(ConfigModel):
         return self
 
 
+_OF_COLD = ("cold_user_entity", "cold_entity_entity")
+_OF_DOWNSTREAM = ("auc", "hits@3")
+
+
 class Measure(ConfigModel):
     """A number that rows are compared by: the mean of a metric over users or query entities."""
 
-    task: Literal["user_entity_next", "user_entity_future", "entity_entity", "entity_feature"]
+    task: Annotated[
+        Literal[
+            "user_entity_next",
+            "user_entity_future",
+            "entity_entity",
+            "entity_feature",
+            "cold_user_entity",
+            "cold_entity_entity",
+            "downstream",
+        ],
+        Field(description="of cold entities and downstream: test part alone"),
+    ]
     name: Annotated[
         str | None, Field(description="as in metrics.json, such as 'movie -> genre'; none: all of the task together")
     ] = None
-    regime: Literal["full", "random"] = "full"
-    metric: str = "recall@10"
+    regime: Annotated[Literal["full", "random"], Field(description="nothing to downstream")] = "full"
+    metric: Annotated[str, Field(description="of downstream auc or hits@3")] = "recall@10"
+    cold_by: Annotated[
+        Literal["edges", "content"] | None,
+        Field(description="how a cold entity is known: with its first edges, or by content alone; none: with edges"),
+    ] = None
     label: Annotated[str | None, Field(description="what people read; none: the measure's name")] = None
+
+    @model_validator(mode="after")
+    def _suits_the_task(self) -> Self:
+        if self.cold_by is not None and self.task not in _OF_COLD:
+            raise ValueError(f"'cold_by' is of cold entities; leave it out of {self.task}")
+        if (self.task == "downstream") != (self.metric in _OF_DOWNSTREAM):
+            raise ValueError(f"metric '{self.metric}' is none of {self.task}; downstream has auc and hits@3, no other")
+        return self
+
+    @property
+    def method(self) -> str:
+        """What the row itself is called among the values of an evaluation."""
+        if self.task == "downstream":
+            return WITH_EMBEDDINGS
+        return MODEL_CONTENT if self.cold_by == "content" else MODEL
 
 
 class Row(ConfigModel):
@@ -85,8 +122,8 @@ class StudyConfig(ConfigModel):
     set: Annotated[dict[str, Any], Field(description="fields to replace in every row")] = {}
     measures: Annotated[dict[Name, Measure], Field(min_length=1)]
     baselines: Annotated[
-        list[Literal["popularity", "item_knn", "item_knn_tuned", "adamic_adar"]],
-        Field(description="shown below the rows, where they apply"),
+        list[Literal["popularity", "item_knn", "item_knn_tuned", "adamic_adar", "content_knn", "base"]],
+        Field(description="shown below the rows, where they apply; base: downstream without embeddings"),
     ] = []
     reference: Annotated[RowName | None, Field(description="the row that others are compared with")] = None
     same_within: Annotated[
@@ -96,19 +133,28 @@ class StudyConfig(ConfigModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        problems = [*_find_twice(self), *_find_unknown_names(self), *_find_unequal_budget(self)]
+        problems = [
+            *_find_twice(self),
+            *_find_unknown_names(self),
+            *_find_unequal_budget(self),
+            *_find_of_test_alone(self),
+        ]
         if problems:
             raise validation_error("StudyConfig", problems)
         return self
 
 
-def load_study(path: Path) -> StudyConfig:
+def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
     """Read a study file.
+
+    Args:
+        path: a YAML file.
+        overrides: fields of the study to replace, such as `budget.steps=1500`, the value in YAML.
 
     Raises:
         OmnisageError: every mistake in the file, each with line, path of the field and what is allowed.
     """
-    config_file = read_config_file(path)
+    config_file = read_config_file(path, overrides)
     try:
         return StudyConfig.model_validate(config_file.values)
     except ValidationError as refused:
@@ -141,6 +187,16 @@ def _find_unknown_names(study: StudyConfig) -> list[Problem]:
             text = "there is no row to compare with; name one as 'reference'"
             problems.append(Problem(("rows", i, "expect"), row.expect, text))
     return problems
+
+
+def _find_of_test_alone(study: StudyConfig) -> list[Problem]:
+    return [
+        Problem(
+            ("measures", name, "task"), measure.task, f"{measure.task} is measured in the test part; set 'part: test'"
+        )
+        for name, measure in study.measures.items()
+        if study.part != "test" and measure.task in (*_OF_COLD, "downstream")
+    ]
 
 
 def _find_unequal_budget(study: StudyConfig) -> list[Problem]:

@@ -42,6 +42,10 @@ def measure_title(study: StudyConfig, measure: str) -> str:
     config = study.measures[measure]
     name = "" if config.name is None else f": {config.name}"
     candidates = "every entity of the type a candidate" if config.regime == "full" else "among random candidates"
+    if config.task == "downstream":
+        candidates = "a ranking model with the embeddings among its features"
+    elif config.cold_by == "content":
+        candidates += ", cold entities known by content alone"
     return f"{config.label or measure + name} ({config.metric}, {candidates})"
 
 

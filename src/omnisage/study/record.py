@@ -44,7 +44,7 @@ class RunRecord:
     row: str
     seed: int
     key: str  # `Run.key`
-    tables: str  # sha256 of the plan of its tables, with the hashes of the files that they were read from
+    tables: str  # sha256 of what its tables are made of: files, encoders, images
     part: str
     changes: dict[str, Any]
     num_steps: int  # after which training ended

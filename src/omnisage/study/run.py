@@ -4,19 +4,24 @@ All rows share a workspace in which an artifact is named by its plan (`runner.ru
 is computed once per seed, for all studies of one base config. A run that stops goes on where it stopped.
 """
 
+import json
 import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 from omnisage.artifact import read_manifest
+from omnisage.baselines.item_knn import ItemKnnSettings
 from omnisage.embeddings.artifact import open_embeddings
 from omnisage.evaluation.evaluate import Evaluation, evaluate
 from omnisage.evaluation.pooling import UnitValues, select_values
 from omnisage.evaluation.retrieval import MODEL
+from omnisage.evaluation.scope import Scope
+from omnisage.evaluation.slices import ALL
 from omnisage.pipeline import STAGES, Job
-from omnisage.runner import exclusive, make_plan, run_shared
+from omnisage.runner import exclusive, run_shared
 from omnisage.study.config import StudyConfig
 from omnisage.study.pace import steps_within, with_steps
 from omnisage.study.provenance import describe_commit, describe_machine
@@ -26,6 +31,8 @@ from omnisage.tables.artifact import open_tables
 
 _BEFORE_TRAINING = STAGES[:3]
 _STAGES = STAGES[:5]  # index and report are not needed to measure
+
+_ItemKnn = dict[tuple[Path, int, bool], dict[str, ItemKnnSettings]]  # tables, cut, mask -> what was chosen for them
 
 
 def run_study(study: Study, runs: list[Run], out: Path, workspace: Path) -> int:
@@ -50,11 +57,12 @@ def run_study(study: Study, runs: list[Run], out: Path, workspace: Path) -> int:
         if len(missing) < len(runs):
             _say(f"{study.config.name}: {len(runs) - len(missing)} of {len(runs)} runs are finished")
         started = time.perf_counter()
+        item_knn: _ItemKnn = {}
         for done, (run, job) in enumerate(missing):
             took_s = time.perf_counter() - started
             left = f", about {took_s / done * (len(missing) - done) / 60:,.0f} min left" if done else ""
             _say(f"[{done + 1}/{len(missing)}] {study.config.name}: {run.row.name}, seed {run.seed}{left}")
-            write_record(_run(study.config, run, job, place), out, run.name)
+            write_record(_run(study.config, run, job, place, item_knn), out, run.name)
     return len(missing)
 
 
@@ -62,18 +70,20 @@ def is_finished(run: Run, out: Path, tables: str | None = None) -> bool:
     """Whether there is a record of this very run.
 
     Args:
-        tables: sha256 of the plan of its tables, if that is to be compared, too.
+        tables: sha256 of what its tables are made of, if that is to be compared, too.
     """
     record = read_record(out, run.name)
     return record is not None and record.key == run.key and tables in (None, record.tables)
 
 
 def hash_tables(job: Job) -> str:
-    """The sha256 of the plan of its tables, with the hashes of the user's files."""
-    return make_plan(job, STAGES[0]).sha256()
+    """The sha256 of all that its tables are made of: what the config makes of it is in the run's key."""
+    read = STAGES[0].own_inputs
+    assert read is not None
+    return sha256(json.dumps(read(job), sort_keys=True).encode()).hexdigest()
 
 
-def _run(study: StudyConfig, run: Run, job: Job, place: tuple[str, str]) -> RunRecord:
+def _run(study: StudyConfig, run: Run, job: Job, place: tuple[str, str], item_knn: _ItemKnn) -> RunRecord:
     seconds: dict[str, float] = {}
     if study.budget.minutes is not None:
         job, outcomes = run_shared(job, stages=_BEFORE_TRAINING)
@@ -82,13 +92,7 @@ def _run(study: StudyConfig, run: Run, job: Job, place: tuple[str, str]) -> RunR
     job, outcomes = run_shared(job, stages=_STAGES)
     seconds |= {outcome.stage: outcome.seconds for outcome in outcomes if outcome.seconds is not None}
     started = time.perf_counter()
-    evaluation = evaluate(
-        open_tables(job.folder("tables")),
-        open_embeddings(job.folder("embeddings")),
-        study.part,
-        config=job.config.evaluation,
-        seed=run.seed,
-    )
+    evaluation = _evaluate(study, run, job, item_knn)
     seconds["evaluation"] = time.perf_counter() - started
     trained = read_manifest(job.folder("training"), "training").counts
     return RunRecord(
@@ -112,11 +116,29 @@ def _run(study: StudyConfig, run: Run, job: Job, place: tuple[str, str]) -> RunR
     )
 
 
+def _evaluate(study: StudyConfig, run: Run, job: Job, item_knn: _ItemKnn) -> Evaluation:
+    """As much as the study compares: baselines beside the reference alone, tuned once per tables and settings."""
+    config, has_downstream = job.config.evaluation, any(of.task == "downstream" for of in study.measures.values())
+    shows_baselines = run.row.name == (study.reference or study.rows[0].name)
+    tuned = (job.folder("tables"), config.ks[0], config.mask_history)
+    scope = Scope(
+        baselines=study.baselines if shows_baselines else [],
+        regimes={of.regime for of in study.measures.values()} | {"full"},
+        downstream=has_downstream,
+        smaller=False,
+        item_knn=item_knn.get(tuned) if has_downstream or "item_knn_tuned" in study.baselines else {},
+    )
+    tables, embeddings = open_tables(job.folder("tables")), open_embeddings(job.folder("embeddings"))
+    evaluation = evaluate(tables, embeddings, study.part, config=config, seed=run.seed, scope=scope)
+    item_knn[tuned] = evaluation.item_knn
+    return evaluation
+
+
 def _means(evaluation: Evaluation) -> dict[str, dict[str, float]]:
     """Every row of the evaluation in one metric, as an overview beside the study's own measures."""
     means: dict[str, dict[str, float]] = {}
     for record in evaluation.records:
-        if record.regime == "full" and record.metric == evaluation.records[0].metric:
+        if (record.regime, record.metric, record.slice) == ("full", evaluation.records[0].metric, ALL):
             means.setdefault(f"{record.task} {record.name}", {})[record.method] = round(record.value, 6)
     return means
 
@@ -124,8 +146,14 @@ def _means(evaluation: Evaluation) -> dict[str, dict[str, float]]:
 def _values(evaluation: Evaluation, study: StudyConfig) -> dict[str, dict[str, UnitValues]]:
     found: dict[str, dict[str, UnitValues]] = {}
     for name, measure in study.measures.items():
-        wanted = measure.model_dump(exclude={"label"})
-        of_methods = {m: select_values(evaluation.unit_values, **wanted, method=m) for m in (MODEL, *study.baselines)}
+        is_downstream = measure.task == "downstream"
+        values = evaluation.downstream_values if is_downstream else evaluation.unit_values
+        if values is None:
+            continue
+        wanted = measure.model_dump(include={"task", "name", "metric"})
+        wanted["regime"] = "popularity" if is_downstream else measure.regime
+        methods = {MODEL: measure.method} | {method: method for method in study.baselines}
+        of_methods = {m: select_values(values, **wanted, method=called) for m, called in methods.items()}
         # A task that a row switched off, or a baseline that does not apply, has no values.
         found[name] = {method: of_method for method, of_method in of_methods.items() if len(of_method.values)}
     return found

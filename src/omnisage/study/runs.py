@@ -1,6 +1,7 @@
 """What a study has to run: every row with every seed, its config checked and named by a hash before anything runs."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -10,7 +11,7 @@ from omnisage.config import Config, load_config
 from omnisage.errors import OmnisageError
 from omnisage.runner import WITHOUT_EFFECT
 from omnisage.schema import unknown_name
-from omnisage.study.config import Row, StudyConfig, load_study
+from omnisage.study.config import Measure, Row, StudyConfig, load_study
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,17 @@ class Study:
         return [run for run in self.runs if run.row.name in (rows or names) and run.seed in (seeds or [run.seed])]
 
 
-def open_study(path: Path) -> Study:
+def open_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     """Read a study file and check the config of every row.
+
+    Args:
+        path: a YAML file.
+        overrides: fields of the study to replace, such as `budget.steps=1500`.
 
     Raises:
         OmnisageError: a mistake in the study file, in the base config, or in what a row makes of it.
     """
-    study = load_study(path)
+    study = load_study(path, overrides)
     rows = [(row, _row_config(path, study, row)) for row in study.rows]
     return Study(path, study, [_make_run(study, row, config, seed) for seed in study.seeds for row, config in rows])
 
@@ -101,6 +106,8 @@ def _make_run(study: StudyConfig, row: Row, config: Config, seed: int) -> Run:
 def _check_metrics(path: Path, study: StudyConfig, row: Row, config: Config) -> None:
     known = [f"{metric}@{k}" for metric in ("recall", "ndcg") for k in config.evaluation.ks] + ["mrr"]
     for name, measure in study.measures.items():
+        if measure.task == "downstream":
+            continue
         if measure.metric not in known:
             text = unknown_name("metric", measure.metric, known)
             raise OmnisageError(f"{path}, row '{row.name}': measures.{name}.metric: {text}; or set evaluation.ks")
@@ -114,7 +121,12 @@ def _key(study: StudyConfig, config: Config) -> str:
         ),
         "minutes": study.budget.minutes,
         "part": study.part,
-        "measures": {name: measure.model_dump(exclude={"label"}) for name, measure in study.measures.items()},
+        "measures": {name: _key_of_measure(measure) for name, measure in study.measures.items()},
         "baselines": study.baselines,
     }
     return sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
+
+
+def _key_of_measure(measure: Measure) -> dict[str, Any]:
+    left_out = {"label"} if measure.cold_by else {"label", "cold_by"}  # as the config: a field that came later
+    return measure.model_dump(exclude=left_out)
