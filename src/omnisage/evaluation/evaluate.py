@@ -95,13 +95,7 @@ def evaluate(
         _refuse_other_entities(tables, vectors, list(vectors.entities), command=f"baseline {name} --force")
     masks = config.mask_history
     item_knn = dict(_choose_item_knn(tables, config) if scope.item_knn is None else scope.item_knn)
-    links = training_links(tables)
-    retrievals = [
-        *user_retrievals(tables, embeddings, part, mask_history=masks, tuned=item_knn, learned=learned),
-        *pair_retrievals(tables, embeddings, part, links=links, learned=learned),
-        *feature_retrievals(tables, embeddings, links=links, learned=learned),
-        *(cold_retrievals(tables, embeddings, links=links, mask_history=masks) if part == "test" else []),
-    ]
+    retrievals = _retrievals(tables, embeddings, part, masks, item_knn, learned)
     asked = [_within(scope, retrieval) for retrieval in retrievals if len(retrieval.positives)]
     with track(f"evaluation ({part})", sum(len(r.positives) for r in asked), "queries") as advance:
         measurements = [_measure(tables, r, config, seed=seed, advance=advance, scope=scope) for r in asked]
@@ -154,6 +148,24 @@ def _measure(
         advance=advance,
         regimes=scope.regimes,
     )
+
+
+def _retrievals(
+    tables: Tables,
+    embeddings: Embeddings,
+    part: str,
+    masks: bool,
+    item_knn: Mapping[str, ItemKnnSettings],
+    learned: Mapping[str, Embeddings],
+) -> list[Retrieval]:
+    """All that is asked of the part."""
+    links = training_links(tables)
+    return [
+        *user_retrievals(tables, embeddings, part, mask_history=masks, tuned=item_knn, learned=learned),
+        *pair_retrievals(tables, embeddings, part, links=links, learned=learned),
+        *feature_retrievals(tables, embeddings, links=links, learned=learned),
+        *(cold_retrievals(tables, embeddings, links=links, mask_history=masks) if part == "test" else []),
+    ]
 
 
 def _downstream(

@@ -32,13 +32,13 @@ class Newcomers:
         """Which of the entities at `rows_B` have their own id and may show it, [B] bool; None: there are no ids."""
         if not self._ids:
             return None
-        known_B = torch.zeros(len(rows_B), dtype=torch.bool, device=rows_B.device)
+        known_B = torch.zeros_like(rows_B, dtype=torch.bool)
         for name in self._ids:
             bags = raw[name]
             assert isinstance(bags, Bags), "an id is a category"
             known_B |= (bags.offsets[1:] > bags.offsets[:-1])[rows_B]
         if is_training and self.chance > 0:
-            known_B &= torch.rand(len(rows_B), device=rows_B.device) >= self.chance
+            known_B &= torch.rand(rows_B.shape, device=rows_B.device) >= self.chance
         return known_B
 
     def hide_walks(self, present_BK: Tensor, known_B: Tensor | None) -> Tensor:
