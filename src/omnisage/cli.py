@@ -5,6 +5,7 @@ Nothing heavy is imported here: stages and data set readers load when they run, 
 
 import json
 import os
+import shlex
 import sys
 import time
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ def run(place: Place, *, force: Force = False) -> None:
     """
     job = place.job()
     print_outcomes(run_stale(job, force=force))
-    _print_evaluation(job)
+    _print_evaluation(job, place)
 
 
 @app.command(group=_PIPELINE)
@@ -155,7 +156,7 @@ def _add_stage(stage: Stage, position: int) -> None:
         if read_launch().is_first:
             print_outcomes([outcome])
         if stage.name == "evaluation":
-            _print_evaluation(job)
+            _print_evaluation(job, place)
 
     reads = ", ".join(f"`{name}/`" for name in stage.inputs) or "the tables that the config names"
     text = (
@@ -329,11 +330,14 @@ def _refuse(error: OmnisageError) -> int:
     return 2
 
 
-def _print_evaluation(job: Job) -> None:
+def _print_evaluation(job: Job, place: Place) -> None:
     from omnisage.evaluation.artifact import summary_rows
 
     headers, rows = summary_rows(job.folder("evaluation"))
-    print_results(headers, rows, job.folder("evaluation") / "report.html")
+    command = sys.argv[0] if Path(sys.argv[0]).name == "omnisage" else "omnisage"
+    workspace = [] if place.workspace is None else ["--workspace", str(place.workspace)]
+    serve = shlex.join([command, "serve", str(place.config), *workspace])
+    print_results(headers, rows, job.folder("evaluation") / "report.html", serve)
 
 
 def _print_tables(num_rows: dict[str, int], folder: Path) -> None:

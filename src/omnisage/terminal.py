@@ -58,8 +58,8 @@ def print_states_json(states: list[State]) -> None:
     print(json.dumps([dataclasses.asdict(state) for state in states], indent=1))
 
 
-def print_results(headers: list[str], rows: list[list[str]], report: Path) -> None:
-    """The result table of the evaluation, and where its report is."""
+def print_results(headers: list[str], rows: list[list[str]], report: Path, serve: str) -> None:
+    """The result table of the evaluation, where its report is, and the command that serves the embeddings."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for i, header in enumerate(headers):
         table.add_column(header, justify="left" if i == 0 else "right")
@@ -69,6 +69,7 @@ def print_results(headers: list[str], rows: list[list[str]], report: Path) -> No
     console.print()
     console.print(table)
     console.print(f"\nreport: {escape(str(report))}", soft_wrap=True)
+    console.print(f"to look at the embeddings: {escape(serve)}", soft_wrap=True)
 
 
 def print_found(found: list[Found], *, as_json: bool) -> None:
