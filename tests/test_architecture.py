@@ -15,7 +15,7 @@ ORDER = ["tables", "graph", "neighbors", "batches", "model", "tasks", "training"
 ORDER += ["explain", "explorer", "baselines", "evaluation", "serve"]
 # `tables.leaks` audits the artifact for those who evaluate; `neighbors.newcomers` extends one for those who embed;
 # `embeddings.online` and `index.filters` use one for those who ask, `index.smaller` measures searches
-DOORS = ("artifact", "config", "leaks", "newcomers", "online", "filters", "smaller")
+DOORS = ("artifact", "images", "config", "leaks", "newcomers", "online", "filters", "smaller")
 # They know the stages, never the reverse.
 COMMANDS = ("pipeline", "runner", "refresh", "staleness", "terminal", "cli", "config", "study")
 COMMANDS += ("explain_command", "explorer_command", "place", "use_commands")

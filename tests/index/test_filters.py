@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from learning_world import Prepared
 from omnisage.errors import OmnisageError
 from omnisage.index.filters import filterable, parse_where, row_mask
-from omnisage.tables.artifact import Tables
+from omnisage.tables.artifact import Tables, category_text
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +64,14 @@ def test_one_of_several_values_is_enough_and_all_conditions_must_hold(tables: Ta
     assert row_mask(tables, "item", {}).all()
 
 
-def test_an_id_is_a_category(tables: Tables) -> None:
-    mask = row_mask(tables, "creator", {"self": ["creator 7"]})
-    assert np.flatnonzero(mask).tolist() == [tables.ids("creator").to_pylist().index("creator 7")]
+def test_own_ids_are_no_columns(tables: Tables) -> None:
+    assert "self" not in filterable(tables, "creator")
+    with pytest.raises(OmnisageError, match="'self'"):
+        row_mask(tables, "creator", {"self": ["creator 7"]})
+
+
+def test_categories_are_read_as_vocabularies_have_them() -> None:
+    assert [category_text(value) for value in (True, False, 1990, "True")] == ["true", "false", "1990", "True"]
 
 
 def test_conditions_are_read_as_they_are_typed() -> None:

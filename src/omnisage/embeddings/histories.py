@@ -13,10 +13,9 @@ from omnisage.embeddings.edges import dense_ids
 from omnisage.errors import OmnisageError
 from omnisage.graph.artifact import Ids
 from omnisage.schema import unknown_name
-from omnisage.tables.artifact import Tables
+from omnisage.tables.artifact import MAX_TIME_S, Tables
 
 _FIELDS = ["id", "time", "action", "surface"]
-_MAX_TIME_S = 100_000_000_000  # as in tables: beyond it a time is in milliseconds or finer
 
 
 class HistoryReader:
@@ -71,7 +70,7 @@ class HistoryReader:
         if value is None:
             return self._latest if before is None else before
         is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not is_number or abs(value) > _MAX_TIME_S:
+        if not is_number or abs(value) > MAX_TIME_S:
             raise OmnisageError(f"{where}: {value!r} is no time; give Unix seconds, a number")
         return math.floor(value)
 

@@ -41,7 +41,7 @@ def run(config: ExplorerConfig, plan: Plan, out: Path, *, tables: Path, embeddin
     drawn = {t: _draw(plan.seed, t, len(of_type), config.num_sampled) for t, of_type in vectors.items()}
     sampled = {t: np.ascontiguousarray(of_type[drawn[t]]) for t, of_type in vectors.items()}
     health: dict[str, Any] = {
-        "types": {t: _health(opened, vectors, t, sampled[t], plan.seed) for t in vectors},
+        "types": {t: _health(opened, vectors, t, sampled[t], plan.seed) for t in vectors if len(vectors[t])},
         "drift": _drift(out, plan, opened, vectors),
     }
     with track("map", total=sum(map(len, vectors.values())), unit="entities") as advance:

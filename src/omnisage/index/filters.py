@@ -1,8 +1,8 @@
 """Which entities of a type meet some conditions on columns of `tables`, as one mask for `Index.search`.
 
-Columns are the features of kinds `number` and `category`, by their names in the config. A condition is a value, a
-list of values of which one is enough, or a range `{"min": 1990, "max": 1999}` with one end or both, inclusive.
-Several conditions must all hold; a missing value meets none.
+Columns are the features of kinds `number` and `category`, by their names in the config, but for own ids. A condition
+is a value, a list of values of which one is enough, or a range `{"min": 1990, "max": 1999}` with one end or both,
+inclusive. Several conditions must all hold; a missing value meets none.
 
     mask = row_mask(tables, "movie", {"year": {"min": 1990, "max": 1999}, "classes": ["Comedy", "Drama"]})
     index.search("movie", queries, 10, allow=mask)
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from omnisage.errors import OmnisageError
 from omnisage.schema import unknown_name
-from omnisage.tables.artifact import CategoryArrays, FeatureArrays, NumberArrays, Tables
+from omnisage.tables.artifact import CategoryArrays, FeatureArrays, NumberArrays, Tables, category_text
 
 Value = str | int | float | bool
 Condition = Value | Sequence[Value] | Mapping[str, float]
@@ -124,11 +124,11 @@ def _category_mask(arrays: CategoryArrays, vocabulary: list[str], condition: Con
     names = [str(value) for value in vocabulary]
     numbers = {name: number for number, name in enumerate(names)}
     wanted: list[int] = []
-    for value in _listed(condition):
-        if str(value) not in numbers:
-            shown = names if len(names) <= 30 else [*names[:30], "..."]  # an id has as many values as entities
-            raise OmnisageError(unknown_name(f"value of {label}", str(value), shown))
-        wanted.append(numbers[str(value)])
+    for value in map(category_text, _listed(condition)):
+        if value not in numbers:
+            shown = names if len(names) <= 30 else [*names[:30], "..."]
+            raise OmnisageError(unknown_name(f"value of {label}", value, shown))
+        wanted.append(numbers[value])
     is_wanted = np.isin(np.asarray(arrays.indices), wanted)
     rows = np.repeat(np.arange(len(arrays.indptr) - 1), np.diff(arrays.indptr.astype(np.int64)))
     return np.bincount(rows[is_wanted], minlength=len(arrays.indptr) - 1) > 0
@@ -145,7 +145,7 @@ def _number(value: object) -> float | None:
     """A finite or infinite number; None for anything else, NaN among it."""
     try:
         number = float(value)  # pyright: ignore[reportArgumentType] - whatever JSON or a command line gives
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return None if np.isnan(number) else number
 
@@ -153,4 +153,4 @@ def _number(value: object) -> float | None:
 def _kind(arrays: FeatureArrays) -> str | None:
     if isinstance(arrays, NumberArrays):
         return "number"
-    return "category" if isinstance(arrays, CategoryArrays) else None
+    return "category" if isinstance(arrays, CategoryArrays) and not arrays.is_id else None

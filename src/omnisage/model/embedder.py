@@ -88,7 +88,7 @@ class EntityEmbedders(nn.Module):
             neighbors: of all types, which `anchors.neighbors_BK` point to.
 
         Returns:
-            [B, E] float, rows of length 1.
+            [B, E] float; rows of length 1, unless `unit_length` is false.
         """
         vectors = self.feature_encoders[entity_type].vectors(raw)
         return self._encode(entity_type, raw, vectors, neighbors, anchors)

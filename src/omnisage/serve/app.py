@@ -1,6 +1,7 @@
 """The ASGI application: routes, errors, limits, metrics."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -23,6 +24,8 @@ from omnisage.serve.explorer_maker import ExplorerMaker
 from omnisage.serve.guard import Guard
 from omnisage.serve.holder import Holder
 from omnisage.serve.metrics import Measured, Metrics
+
+_log = logging.getLogger("omnisage.serve")
 
 _ROUTES = (entity_routes, retrieval_routes, embedding_routes, explain_routes, explorer_routes, operation_routes)
 _REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -85,4 +88,7 @@ async def _watching(app: FastAPI) -> AsyncGenerator[None]:
 async def _watch(app: FastAPI) -> None:
     while True:
         await asyncio.sleep(app.state.config.reload_every_s)
-        await asyncio.to_thread(app.state.holder.reload_if_new)
+        try:
+            await asyncio.to_thread(app.state.holder.reload_if_new)
+        except Exception:  # whatever it was, the next look may find what can be served
+            _log.exception("looking for newer artifacts failed; it is tried again")

@@ -119,7 +119,10 @@ class Catalog:
 
 
 def open_catalog(tables: Tables, graph: Graph) -> Catalog:
-    """Read ids and names of all entities into memory."""
+    """Read ids, names and vocabularies into memory: the files may be replaced while they are served."""
+    for name in tables.sequences:
+        for label in ("action", "surface"):
+            tables.labels(name, label)
     return Catalog(
         tables,
         graph,

@@ -31,7 +31,10 @@ class ExplorerMaker:
             served = holder.current
             if served.explorer.get() is None and served.sha256 != self._tried:
                 self._tried = served.sha256
-                await self._make()
+                try:
+                    await self._make()
+                except OSError as error:
+                    _log.warning("the map and the health report could not be made: %s", error)
             await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _make(self) -> None:

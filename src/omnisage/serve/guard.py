@@ -15,7 +15,7 @@ _GUARDED = ("/v1/", "/metrics")
 
 
 class Guard:
-    """ASGI middleware over the whole application. The page, `/health` and `/ready` need no token."""
+    """ASGI middleware over the whole application. The page, `/health`, `/ready` and `/openapi.json` need no token."""
 
     def __init__(self, app: ASGIApp, *, limits: LimitsConfig, token: str | None) -> None:
         self._app = app
@@ -50,7 +50,7 @@ class Guard:
         await self._app(scope, receive, send)
 
     def _declares_too_much(self, scope: Scope) -> bool:
-        """FastAPI counts what comes; a body that says it is too large need not come."""
+        """Starlette counts what comes; a body that says it is too large need not come."""
         declared = dict(scope["headers"]).get(b"content-length", b"")
         return declared.isdigit() and int(declared) > self._body_bytes
 

@@ -22,7 +22,7 @@ class Holder:
         self._open = open_state
         self._lock = threading.Lock()
         self._current = open_state()
-        self._version = version_of(self._current.workspace)
+        self._version = self._current.version
         self.num_refused = 0  # attempts that left the old state
         self._refused: str | None = None  # a version that could not be opened, and is not tried again
 
@@ -49,7 +49,10 @@ class Holder:
             except OmnisageError:
                 self.num_refused += 1
                 raise
-            self._current, self._version = opened, version
+            except (OSError, ValueError) as error:  # files that are being replaced; Arrow's errors are among these
+                self.num_refused += 1
+                raise OmnisageError(f"{self._current.workspace} was changed while it was opened ({error})") from error
+            self._current, self._version = opened, opened.version
             _log.info("serving embeddings %s", opened.sha256[:12])
             return True
 
@@ -61,6 +64,7 @@ class Holder:
         try:
             return self.reload()
         except OmnisageError as error:
-            self._refused = version
+            if error.__cause__ is None:  # and not what a moment later may be whole
+                self._refused = version
             _log.warning("the new artifacts cannot be served yet, the old ones are: %s", error)
             return False

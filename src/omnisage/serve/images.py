@@ -13,10 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.dataset
-from PIL import Image, ImageOps
 
 from omnisage.serve.catalog import Id
 from omnisage.tables.artifact import Tables
+from omnisage.tables.images import open_image
 
 _SIDE = 512  # pixels, at most
 _NUM_CACHED = 256
@@ -60,7 +60,7 @@ class Images:
             content = self._read(self._sources[entity_type], external)
             if content is None:
                 return None
-            image = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+            image = open_image(content)
             image.thumbnail((_SIDE, _SIDE))
             drawn = io.BytesIO()
             image.convert("RGBA" if image.has_transparency_data else "RGB").save(drawn, "PNG")

@@ -27,7 +27,12 @@ class Range(Request):
 
 
 Condition = Annotated[
-    str | FiniteFloat | Range | Annotated[list[str | FiniteFloat], Field(max_length=MAX_BATCH)],
+    str
+    | bool
+    | int
+    | FiniteFloat
+    | Range
+    | Annotated[list[str | bool | int | FiniteFloat], Field(max_length=MAX_BATCH)],
     Field(description="a value, a range of numbers, or a list of values of which one is enough"),
 ]
 Where = Annotated[

@@ -32,6 +32,7 @@ class Served:
     name: str  # of the config
     workspace: Path
     sha256: str  # of the manifest of the embeddings
+    version: str | None  # `version_of` the workspace before it was opened
     loaded_at: datetime
     catalog: Catalog
     embeddings: Embeddings
@@ -64,6 +65,7 @@ def open_served(name: str, workspace: Path, *, base: Path | None = None, num_thr
     Raises:
         OmnisageError: a stage has not run, or they are of different runs: one of them is being made anew.
     """
+    version = version_of(workspace)
     sha256 = _check_lineage(workspace)
     index = open_index(workspace / "index", embeddings=workspace / "embeddings", num_threads=num_threads)
     online = _open_online(workspace, base, num_threads)
@@ -73,7 +75,9 @@ def open_served(name: str, workspace: Path, *, base: Path | None = None, num_thr
     texts = {t: searchable(catalog.names.own(t), catalog.ids[t].external) for t in embeddings.entities}
     images = Images(catalog.tables, workspace.parent if base is None else base)
     loaded_at = datetime.now(UTC)
-    served = Served(name, workspace, sha256, loaded_at, catalog, embeddings, index, texts, explainer, images, online)
+    served = Served(
+        name, workspace, sha256, version, loaded_at, catalog, embeddings, index, texts, explainer, images, online
+    )
     if _check_lineage(workspace) != sha256:  # replaced while it was being opened
         raise OmnisageError(f"{workspace} was changed while it was opened; it is opened again when it is complete")
     return served

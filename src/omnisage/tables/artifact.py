@@ -1,6 +1,6 @@
 """Opens what the `tables` stage wrote: memory-mapped arrays, checked against the manifest when they are opened."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,15 @@ from omnisage.tables.files import check_column, open_array, open_column, open_li
 # An input of the plan of tables that keep the vocabularies, means and deviations of those that a model was trained on:
 # the sha256 of the manifest of these.
 KEPT_ENCODINGS = "encodings of the trained model"
+
+
+MAX_TIME_S = 100_000_000_000
+"""Unix seconds of the year 5138: beyond it, an integer is a time in milliseconds or finer."""
+
+
+def category_text(value: object) -> str:
+    """A category as vocabularies have it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @dataclass(frozen=True)
@@ -155,6 +164,7 @@ class Tables:
     train_end: int | None  # Unix seconds; none: no cut in time
     window_end: int | None  # Unix seconds
     cold: ColdEntities
+    _read: dict[str, list[str]] = field(default_factory=dict[str, list[str]], repr=False, compare=False)
 
     @property
     def leaves_one_out(self) -> bool:
@@ -185,12 +195,12 @@ class Tables:
     def actions(self, sequence: str) -> list[str]:
         """The vocabulary of a sequence's actions; empty if it has none."""
         num_actions = self.sequences[sequence].num_actions
-        return self._column(f"sequences/{sequence}/actions.parquet", num_actions).to_pylist() if num_actions else []
+        return self._values(f"sequences/{sequence}/actions.parquet", num_actions) if num_actions else []
 
     def surfaces(self, sequence: str) -> list[str]:
         """The vocabulary of a sequence's surfaces; empty if it has none."""
         num_surfaces = self.sequences[sequence].num_surfaces
-        return self._column(f"sequences/{sequence}/surfaces.parquet", num_surfaces).to_pylist() if num_surfaces else []
+        return self._values(f"sequences/{sequence}/surfaces.parquet", num_surfaces) if num_surfaces else []
 
     def labels(self, sequence: str, label: str) -> list[str]:
         """The vocabulary of a sequence's `action` or `surface`."""
@@ -199,7 +209,13 @@ class Tables:
     def vocabulary(self, entity_type: str, feature: str) -> list[str]:
         """The values of a category feature, by index."""
         num_values = self.manifest.counts["features"][entity_type][feature]["vocabulary"]
-        return self._column(f"features/{entity_type}/{feature}/vocabulary.parquet", num_values).to_pylist()
+        return self._values(f"features/{entity_type}/{feature}/vocabulary.parquet", num_values)
+
+    def _values(self, path: str, length: int) -> list[str]:
+        """Read once: whoever keeps the tables open keeps what they were, also when they are replaced meanwhile."""
+        if path not in self._read:
+            self._read[path] = self._column(path, length).to_pylist()
+        return self._read[path]
 
     def _column(self, path: str, length: int) -> pa.Array:
         return open_column(self.folder / path, length)

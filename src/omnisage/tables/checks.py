@@ -6,14 +6,13 @@ import ibis
 import ibis.expr.datatypes as dt
 from ibis.backends.duckdb import Backend
 
+from omnisage.tables.artifact import MAX_TIME_S
 from omnisage.tables.database import num_rows
 from omnisage.tables.expressions import Column, Table
 from omnisage.tables.sources import Source
 
 _NUM_EXAMPLES = 5
 _MAX_LETTERS = 120
-# Unix seconds of the year 5138: beyond it, an integer is a time in milliseconds or finer.
-_MAX_TIME_S = 100_000_000_000
 
 
 def refuse_rows(connection: Backend, source: Source, option: str, bad: Table, *, found: str, remedy: str) -> None:
@@ -85,7 +84,7 @@ def unix_seconds(connection: Backend, source: Source, option: str, column: str) 
         remedy = "times are integers or floats (Unix seconds), timestamps (UTC if without a zone) or dates: convert it"
         raise source.wrong(option, f"has times of type {kind} in column '{column}'", remedy)
     seconds = values.cast("float64")
-    bad = source.rows.filter(seconds.isnan() | (seconds.abs() > _MAX_TIME_S)).select(column)
+    bad = source.rows.filter(seconds.isnan() | (seconds.abs() > MAX_TIME_S)).select(column)
     remedy = "times are Unix seconds: divide milliseconds by 1000, and remove times that are not finite"
     refuse_rows(connection, source, option, bad, found="with a time beyond the year 5138", remedy=remedy)
     return values.cast("int64") if kind.is_integer() else seconds.floor().cast("int64")

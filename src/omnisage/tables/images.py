@@ -22,6 +22,7 @@ Vector = NDArray[np.float32]
 # Files to (place among them, vector or why it cannot be read), in any order; the executor runs them side by side.
 ImageEncoder = Callable[[list[bytes], Executor], Iterator[tuple[int, Vector | str]]]
 
+_MAX_PIXELS = 50_000_000
 _SIDE = 64  # pixels of the square that the built-in encoder sees
 _GRID = 4  # cells of a side, in which gradients are counted
 _NUM_DIRECTIONS = 8
@@ -49,6 +50,18 @@ def load_image_encoder(encoder: Encoder) -> ImageEncoder:
     return lambda contents, pool: enumerate(pool.map(attempt, contents))
 
 
+def open_image(content: bytes) -> Image.Image:
+    """The image, upright; refused before its pixels are read if they are too many for what a small file may hold.
+
+    Raises:
+        UnreadableImageError: it has too many pixels. Pillow raises others, as it meets them.
+    """
+    image = Image.open(io.BytesIO(content))
+    if image.width * image.height > _MAX_PIXELS:
+        raise UnreadableImageError(f"it has {image.width} x {image.height} pixels, more than {_MAX_PIXELS:,}")
+    return ImageOps.exif_transpose(image)
+
+
 def decode(content: bytes) -> Image.Image:
     """The image in RGB, upright; transparent parts are white.
 
@@ -56,7 +69,7 @@ def decode(content: bytes) -> Image.Image:
         UnreadableImageError: the bytes are no image that Pillow reads.
     """
     try:
-        image = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+        image = open_image(content)
         if image.has_transparency_data:
             image = image.convert("RGBA")
             white = Image.new("RGBA", image.size, "white")

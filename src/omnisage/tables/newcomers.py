@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 from omnisage.errors import OmnisageError
 from omnisage.npy import open_npy
 from omnisage.schema import unknown_name
-from omnisage.tables.artifact import CategoryArrays, FeatureArrays, NumberArrays, Tables, TextArrays, VectorArrays
+from omnisage.tables.artifact import (
+    CategoryArrays,
+    FeatureArrays,
+    NumberArrays,
+    Tables,
+    TextArrays,
+    VectorArrays,
+    category_text,
+)
 from omnisage.tables.config import CategoryFeature, Entity, Feature, ImageFeature, NumberFeature, TextFeature
 from omnisage.tables.encoders import find_encoder
 from omnisage.tables.features import hash_texts, join_texts, standardise
@@ -165,7 +173,7 @@ def _categories(values: list[Any], feature: CategoryFeature, places: dict[str, i
                 f"{where}[{i}].features.{feature.column}: {value!r} is no category; give a string, an integer, a "
                 "boolean, or a list of one of these"
             )
-        texts = {str(x).lower() if isinstance(x, bool) else str(x) for x in several if x is not None}
+        texts = {category_text(x) for x in several if x is not None}
         found.append(sorted(places[text] for text in texts if text in places))
     indptr = np.cumsum([0, *map(len, found)], dtype=np.uint64)
     indices = np.array([index for of_entity in found for index in of_entity], np.uint32)

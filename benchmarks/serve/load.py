@@ -1,6 +1,6 @@
 """Load on `omnisage serve`: requests at a fixed rate over loopback, with a reload of new artifacts halfway.
 
-    python benchmarks/serve.py examples/movielens/omnisage.yaml --rate 200 --seconds 60
+    python benchmarks/serve/load.py examples/movielens/omnisage.yaml --rate 200 --seconds 60
 
 Starts the service on a copy of the workspace (hard links), and asks for similar entities, each time of another entity
 of the type with most events (`--path recommend`: recommendations for posted events). Requests are sent when they are
@@ -30,7 +30,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import uvloop
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks" / "graph"))
 
 from machine import machine  # noqa: E402 - a module of the benchmarks beside this one
