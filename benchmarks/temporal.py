@@ -19,7 +19,6 @@ seeds together; the ratio to the second; the paired difference. Get the tables f
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -41,6 +40,8 @@ from omnisage.evaluation.retrieval import MODEL
 from omnisage.pipeline import STAGES, Job, Stage
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "benchmarks" / "graph"))
+from machine import machine  # noqa: E402
 SETS: dict[str, tuple[str, list[str]]] = {
     "hetrec_lastfm": ("hetrec_lastfm", []),
     "movielens_latest_small": ("movielens_latest_small", []),
@@ -228,8 +229,7 @@ def main() -> None:
             "set": arguments.set,
             "variants": arguments.changes,
         }
-        machine = f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}"
-        arguments.out.write_text(json.dumps({**about, "machine": machine, "rows": rows}, indent=1) + "\n")
+        arguments.out.write_text(json.dumps({**machine(), **about, "rows": rows}, indent=1) + "\n")
 
 
 def _evaluated(arguments: argparse.Namespace, name: str, seed: int) -> Path:

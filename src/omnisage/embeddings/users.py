@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from omnisage.batches.batch import Histories
 from omnisage.embeddings.artifact import Vectors, hashes_path, write_array
 from omnisage.embeddings.fingerprints import Hashes, hash_users
-from omnisage.embeddings.reuse import rows_of_users
+from omnisage.embeddings.reuse import NEW, rows_of_users
 from omnisage.embeddings.write import Kind, Writer
 from omnisage.model.inference import embed_users_alike
 from omnisage.npy import open_npy
@@ -27,7 +27,7 @@ def write_users(writer: Writer, name: str, tables: Tables, trained: Trained) -> 
     lengths = np.diff(part.indptr.astype(np.int64))
     queries = np.stack([np.arange(len(lengths)), lengths], axis=1).astype(np.uint32)
     entity_type, max_length = tables.sequences[name].entity, trained.config.sequence.max_length
-    rows = np.full(len(queries), -1, np.int64)
+    rows = np.full(len(queries), NEW, np.int64)
     of_entities = hashes_path(writer.partial, "entities", entity_type)
     if of_entities.exists():
         known = open_npy(of_entities, "embeddings", np.uint64, (None,))
@@ -41,7 +41,7 @@ def write_users(writer: Writer, name: str, tables: Tables, trained: Trained) -> 
 
         kind = Kind("users", name, ids, trained.config.embedding_dim)
         writer.write(kind, rows, compute, rows_per_call=_USERS_PER_CALL)
-    return int((rows < 0).sum())
+    return int((rows == NEW).sum())
 
 
 def write_queries(writer: Writer, name: str, tables: Tables, trained: Trained) -> None:
