@@ -42,6 +42,7 @@ from omnisage.pipeline import STAGES, Job, Stage
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "benchmarks" / "graph"))
 from machine import machine  # noqa: E402
+
 SETS: dict[str, tuple[str, list[str]]] = {
     "hetrec_lastfm": ("hetrec_lastfm", []),
     "movielens_latest_small": ("movielens_latest_small", []),
