@@ -76,6 +76,14 @@ def test_direct_events_are_added_with_falling_weight() -> None:
         torch.testing.assert_close(unit(events, None, none), torch.nn.functional.normalize(found, dim=-1))
 
 
+@pytest.mark.parametrize("embedding_dim", [4, 8])
+def test_with_direct_events_the_head_undoes_the_projection_at_first(embedding_dim: int) -> None:
+    sequence = {"num_layers": 1, "num_heads": 2, "max_length": 9, "direct_events": True}
+    config = ModelConfig(dim=8, embedding_dim=embedding_dim, num_heads=2, sequence=sequence)
+    model, events = SequenceModel(SequenceDescription(0), config), torch.randn(3, embedding_dim)
+    torch.testing.assert_close(model.head(model.project(events)), events)
+
+
 def test_every_entry_has_length_one_even_before_the_first_event() -> None:
     model = make_model().eval()
     none = torch.zeros(2, 0, dtype=torch.int64)

@@ -17,8 +17,8 @@ class SequenceModelConfig(ConfigModel):
     direct_events: Annotated[
         bool,
         Field(
-            description="add the events' embeddings to the user's, the latest with most weight (learned): what is like "
-            "a user's events is then found without a way through layers"
+            description="add the events' embeddings to the user's, the latest with most weight (learned), and begin "
+            "with layers that pass embeddings on: what is like a user's events is then found at once"
         ),
     ] = False
     time: Annotated[

@@ -53,6 +53,8 @@ class SequenceModel(nn.Module):
         self.norm = nn.LayerNorm(config.dim)
         self.head = nn.Linear(config.dim, config.embedding_dim)
         self.direct_events = DirectEvents() if sequence.direct_events else None
+        if sequence.direct_events:
+            _begin_in_one_space(self.project, self.head)
         self.finish = Finish(config.embedding_dim, unit_length=config.unit_length)
 
     def forward(
@@ -108,6 +110,18 @@ class DirectEvents(nn.Module):
         ages_LL = ages_L[:, None] - ages_L[1:]  # of event j where i events are known; below 0 where j is not known
         weights_LL = torch.where(ages_LL >= 0, torch.exp(-self.log_decay.exp() * ages_LL.clamp(min=0)), 0.0)
         return self.scale * (weights_LL.to(events_BLE.dtype) @ events_BLE)
+
+
+def _begin_in_one_space(project: nn.Linear, head: nn.Linear) -> None:
+    """Let the head undo the projection at first, so that what passes a layer unchanged is already an embedding.
+
+    As where items and scores share one table (SASRec): a user is like their latest event before anything is learned.
+    """
+    with torch.no_grad():
+        nn.init.orthogonal_(project.weight)
+        head.weight.copy_(project.weight.T)
+        for linear in (project, head):
+            nn.init.zeros_(linear.bias)
 
 
 def _small_embedding(num_values: int, dim: int) -> nn.Embedding | None:
