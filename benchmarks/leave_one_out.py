@@ -37,7 +37,7 @@ from omnisage.baselines.sasrec import fit_sasrec
 from omnisage.config import Config, load_config
 from omnisage.embeddings import stage as embeddings_stage
 from omnisage.embeddings.artifact import open_embeddings
-from omnisage.schema import NoConfig
+from omnisage.embeddings.config import EmbeddingsConfig
 from omnisage.tables.artifact import open_tables
 from omnisage.training import stage as training_stage
 
@@ -101,7 +101,12 @@ def run(variant: str, seed: int, arguments: argparse.Namespace) -> None:
         trained = training_stage.run(learning, plan, out / "training", num_threads=1, **folders)
         embedded = out / "embeddings"
         embeddings_stage.run(
-            NoConfig(), Plan("embeddings", {}, seed, {}), embedded, num_threads=1, **folders, training=out / "training"
+            EmbeddingsConfig(),
+            Plan("embeddings", {}, seed, {}),
+            embedded,
+            num_threads=1,
+            **folders,
+            training=out / "training",
         )
         opened = open_embeddings(embedded)
         entities, steps = opened.entities[tables.sequences[sequence].entity], trained.counts["steps"]
