@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from omnisage.explorer.drift import drift_of, rotation_onto
+from omnisage.explorer.drift import drift_of
 from omnisage.explorer.health import (
     NUM_NEAREST,
     alignment_of,
@@ -14,6 +14,7 @@ from omnisage.explorer.health import (
     norms_of,
     uniformity_of,
 )
+from omnisage.rotation import fit_rotation
 
 
 def unit(num: int, width: int, seed: int = 0) -> np.ndarray:
@@ -73,7 +74,7 @@ def test_a_space_that_was_only_turned_has_not_drifted() -> None:
     assert found["a"]["mean_cosine"] < 0.9
     assert found["a"]["neighbor_overlap"] > 0.98
     assert found["b"] == found["b"] | {"common": 5, "neighbor_overlap": None}
-    np.testing.assert_allclose(rotation_onto(old["a"] @ turn, old["a"]), turn.T, atol=1e-5)
+    np.testing.assert_allclose(fit_rotation([(old["a"] @ turn, old["a"])]), turn.T, atol=1e-5)
 
 
 def test_other_vectors_have_drifted_and_other_widths_are_compared_by_neighbors() -> None:

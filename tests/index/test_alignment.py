@@ -12,10 +12,10 @@ from scipy.stats import ortho_group
 from omnisage.artifact import Plan, begin, commit, manifest_sha256
 from omnisage.embeddings.artifact import space_of, write_array, write_parquet
 from omnisage.errors import OmnisageError
-from omnisage.index.alignment import fit_rotation
 from omnisage.index.artifact import open_index
 from omnisage.index.config import IndexConfig
 from omnisage.index.stage import run
+from omnisage.rotation import fit_rotation
 
 DIM = 16
 

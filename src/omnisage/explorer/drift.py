@@ -7,12 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnisage.explorer.health import NUM_NEAREST, Vectors, histogram_of, nearest_of
-
-
-def rotation_onto(new_nD: Vectors, old_nD: Vectors) -> NDArray[np.float64]:
-    """The orthogonal [D, D] that brings new vectors nearest to the old ones (Schönemann, 1966)."""
-    left, _, right = np.linalg.svd(new_nD.T.astype(np.float64) @ old_nD)
-    return left @ right
+from omnisage.rotation import fit_rotation
 
 
 def drift_of(old: Mapping[str, Vectors], new: Mapping[str, Vectors]) -> dict[str, Any]:
@@ -24,7 +19,7 @@ def drift_of(old: Mapping[str, Vectors], new: Mapping[str, Vectors]) -> dict[str
     same_width = all(old[t].shape == new[t].shape for t in old)
     rotation = None
     if same_width and old:
-        rotation = rotation_onto(np.concatenate([new[t] for t in old]), np.concatenate([old[t] for t in old]))
+        rotation = fit_rotation((new[t], old[t]) for t in old)
     return {t: _drift_of_type(old[t], new[t], rotation) for t in old}
 
 

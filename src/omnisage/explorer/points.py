@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.preprocessing import normalize
 
 from omnisage.progress import Advance
 from omnisage.projection import MIN_PROJECTED, Points, balanced_sizes, project
@@ -48,14 +49,11 @@ def place(
     return points
 
 
-def unit_rows(vectors_nD: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows of length 1, as they are by themselves unless `model.unit_length` is false."""
-    return vectors_nD / np.maximum(np.linalg.norm(vectors_nD, axis=1, keepdims=True), np.float32(1e-12))
-
-
 def _among(vectors_nD: NDArray[np.float32], anchors: NDArray[np.float32], anchor_points: Points) -> Points:
     """The mean of the nearest anchors' points, by how near they are."""
-    scores = unit_rows(vectors_nD) @ unit_rows(anchors).T
+    scores = (
+        np.asarray(normalize(vectors_nD)) @ np.asarray(normalize(anchors)).T
+    )  # cosines also where `model.unit_length` is false
     nearest = np.argpartition(-scores, _NUM_ANCHORS, axis=1)[:, :_NUM_ANCHORS]
     found = np.take_along_axis(scores, nearest, axis=1)
     shares = np.exp(_SHARPNESS * (found - found.max(axis=1, keepdims=True)))

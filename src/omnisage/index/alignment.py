@@ -7,19 +7,19 @@ closest together (orthogonal Procrustes, Schoenemann 1966); the rest is what the
 Shapes: M entities of both versions, D width.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from scipy.linalg import polar
 
 from omnisage.embeddings.artifact import Embeddings, open_embeddings
 from omnisage.errors import OmnisageError
 from omnisage.index.codes import recall_of
 from omnisage.index.exact import Vectors, search_exact
 from omnisage.randomness import generator
+from omnisage.rotation import fit_rotation
 
 _ROWS_PER_BLOCK = 65536
 _NUM_ASKED, _NUM_FOUND = 1000, 10  # queries that recall is measured by, and results of each
@@ -59,7 +59,7 @@ def align(embeddings: Path, previous: Path, *, seed: int, num_threads: int) -> t
         )
     rotation = fit_rotation(
         pair for name, rows in sorted(shared.items()) for pair in _blocks(old.entities[name], new.entities[name], rows)
-    )
+    ).astype(np.float32)
     found: Recalls = {}
     for name, rows in sorted(shared.items()):
         askers = {name: (old.entities[name], new.entities[name], *rows)}
@@ -75,24 +75,6 @@ def align(embeddings: Path, previous: Path, *, seed: int, num_threads: int) -> t
             items = old.entities[name][rows[0]], new.entities[name][rows[1]]
             found[f"{asker} -> {name}"] = _recalls(asked, items, rotation, num_threads)
     return rotation, found
-
-
-def fit_rotation(pairs: Iterable[tuple[Vectors, Vectors]]) -> Vectors:
-    """The orthogonal matrix that brings earlier vectors closest to new ones, in bounded memory.
-
-    Args:
-        pairs: blocks of earlier and of new vectors of the same entities, [m, D] each; at least one.
-
-    Returns:
-        R [D, D] float32 with the least sum of squares of `earlier @ R - new`.
-    """
-    products: NDArray[np.float64] | None = None
-    for old, new in pairs:
-        product = old.T.astype(np.float64) @ new.astype(np.float64)
-        products = product if products is None else products + product
-    assert products is not None
-    rotation: NDArray[np.float64] = polar(products)[0]  # the orthogonal factor of the sum is the solution
-    return rotation.astype(np.float32)
 
 
 def _recalls(
