@@ -19,15 +19,15 @@ from omnisage.artifact import manifest_sha256
 from omnisage.batches.batch import to_device
 from omnisage.batches.entities import EntitySource
 from omnisage.batches.newcomers import Newcomers, build_newcomer_batch
-from omnisage.embeddings.artifact import open_embeddings
+from omnisage.embeddings.artifact import Embeddings, open_embeddings
 from omnisage.embeddings.edges import EdgeReader
 from omnisage.embeddings.histories import HistoryReader
 from omnisage.errors import OmnisageError
-from omnisage.graph.artifact import Ids, open_graph
+from omnisage.graph.artifact import Graph, Ids, open_graph
 from omnisage.model.inference import embed_users
 from omnisage.neighbors.newcomers import NewcomerWalks, open_newcomer_walks
 from omnisage.schema import unknown_name
-from omnisage.tables.artifact import open_tables
+from omnisage.tables.artifact import Tables, open_tables
 from omnisage.tables.newcomers import RecordEncoder
 from omnisage.training.artifact import Trained, open_source, open_trained
 
@@ -38,14 +38,16 @@ Vectors = NDArray[np.float32]
 class Online:
     """A trained model with all that it needs to embed what comes; methods may be called from several threads."""
 
+    tables: Tables
+    graph: Graph
+    source: EntitySource
     trained: Trained
+    embeddings: Embeddings  # what events are read by, too
     ids: dict[str, Ids]  # by entity type: the user's own ids to dense ones
-    _source: EntitySource
     _walks: NewcomerWalks
     _encoders: dict[str, RecordEncoder]
     _edges: EdgeReader
     _histories: dict[str, HistoryReader]
-    _entities: dict[str, Vectors]  # embeddings that events are read by
 
     def columns(self, entity_type: str) -> dict[str, list[str]]:
         """The columns that each feature of a type reads: the keys of a record's features."""
@@ -89,7 +91,7 @@ class Online:
             np.stack([weights for _, weights in near]),
             [[(self._edges.other_end(entity_type, name), of.ids) for name, of in one.items()] for one in edges],
         )
-        batch = build_newcomer_batch(self._source, entity_type, newcomers)
+        batch = build_newcomer_batch(self.source, entity_type, newcomers)
         return self.trained.model.embedders(to_device(batch, self.trained.device)).embeddings.cpu().numpy()
 
     def embed_users(self, sequence: str, histories: Sequence[Sequence[Mapping[str, Any]]]) -> Vectors:
@@ -116,7 +118,7 @@ class Online:
         lengths = np.diff(read.indptr.astype(np.int64))
         return embed_users(
             self.trained.model.sequences[sequence],
-            self._entities[reader.entity],
+            self.embeddings.entities[reader.entity],
             read,
             np.stack([np.arange(len(lengths)), lengths], axis=1).astype(np.uint32),
             max_length=self.trained.config.sequence.max_length,
@@ -152,18 +154,22 @@ def open_online(workspace: Path, *, base: Path | None = None, num_threads: int =
         raise OmnisageError(
             "model.num_hops: a model of two hops is for comparison; new entities are embedded with num_hops: 1 only"
         )
-    tables, graph = open_tables(workspace / "tables"), open_graph(workspace / "graph")
+    tables = open_tables(workspace / "tables")
+    source = open_source(tables, workspace / "graph", workspace / "neighbors")
+    graph = open_graph(workspace / "graph", verify=False)  # `open_source` verified it
     ids = {entity_type: Ids(entity_type, tables.ids(entity_type)) for entity_type in tables.num_entities}
     base = workspace.absolute().parent if base is None else base
     return Online(
+        tables=tables,
+        graph=graph,
+        source=source,
         trained=trained,
+        embeddings=embeddings,
         ids=ids,
-        _source=open_source(tables, workspace / "graph", workspace / "neighbors"),
         _walks=open_newcomer_walks(workspace / "neighbors", graph, num_threads=num_threads),
         _encoders={entity_type: RecordEncoder(tables, entity_type, base=base) for entity_type in tables.num_entities},
         _edges=EdgeReader(graph, ids),
         _histories={
             name: HistoryReader(tables, name, ids[tables.sequences[name].entity]) for name in trained.model.sequences
         },
-        _entities=embeddings.entities,
     )

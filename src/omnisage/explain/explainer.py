@@ -153,18 +153,14 @@ class Explainer:
             )
 
 
-def open_explainer(workspace: Path, *, trained: Trained | None = None) -> Explainer:
+def open_explainer(workspace: Path) -> Explainer:
     """Open what explains the embeddings of a workspace.
-
-    Args:
-        workspace: where the artifacts are.
-        trained: its model, if it is open already.
 
     Raises:
         OmnisageError: a stage has not run.
     """
     tables = open_tables(workspace / "tables")
-    trained = trained or open_trained(workspace / "training")
+    trained = open_trained(workspace / "training")
     source = open_source(tables, workspace / "graph", workspace / "neighbors", num_inner=trained.config.num_inner)
     graph = open_graph(workspace / "graph", verify=False)  # `open_source` verified it
     return Explainer(tables, graph, source, trained, open_embeddings(workspace / "embeddings"))

@@ -69,7 +69,7 @@ def open_served(name: str, workspace: Path, *, base: Path | None = None, num_thr
     sha256 = _check_lineage(workspace)
     index = open_index(workspace / "index", embeddings=workspace / "embeddings", num_threads=num_threads)
     online = _open_online(workspace, base, num_threads)
-    explainer = open_explainer(workspace, trained=None if online is None else online.trained)
+    explainer = open_explainer(workspace) if online is None else _explainer_of(online)
     embeddings = explainer.embeddings
     catalog = open_catalog(explainer.tables, explainer.graph)
     texts = {t: searchable(catalog.names.own(t), catalog.ids[t].external) for t in embeddings.entities}
@@ -88,6 +88,11 @@ def _open_online(workspace: Path, base: Path | None, num_threads: int) -> Online
     if read_manifest(workspace / "training", "training").plan.config["model"]["num_hops"] > 1:
         return None
     return open_online(workspace, base=base, num_threads=num_threads)
+
+
+def _explainer_of(online: Online) -> Explainer:
+    """From what is open already, so that a reload verifies and opens nothing twice."""
+    return Explainer(online.tables, online.graph, online.source, online.trained, online.embeddings)
 
 
 def version_of(workspace: Path) -> str | None:
