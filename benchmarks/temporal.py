@@ -32,6 +32,9 @@ import pyarrow.parquet as pq
 import yaml
 from temporal_table import show, summarize
 
+sys.path.append(str(Path(__file__).parent / "graph"))
+from machine import machine
+
 from omnisage.artifact import Plan
 from omnisage.baseline_stages import BASELINES
 from omnisage.config import Config, load_config
@@ -40,8 +43,6 @@ from omnisage.evaluation.retrieval import MODEL
 from omnisage.pipeline import STAGES, Job, Stage
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "benchmarks" / "graph"))
-from machine import machine  # noqa: E402
 
 SETS: dict[str, tuple[str, list[str]]] = {
     "hetrec_lastfm": ("hetrec_lastfm", []),

@@ -30,13 +30,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import uvloop
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "benchmarks" / "graph"))
+sys.path.append(str(Path(__file__).parents[1] / "graph"))
+from machine import machine
 
-from machine import machine  # noqa: E402 - a module of the benchmarks beside this one
+from omnisage.artifact import manifest_sha256, write_json
 
-from omnisage.artifact import manifest_sha256, write_json  # noqa: E402
-
+RESULTS = Path(__file__).parents[1] / "results"
 WARM_UP = 200  # requests before the clock runs
 CONNECTIONS = 16
 
@@ -228,7 +227,7 @@ def report(given: argparse.Namespace, outcome: Outcome) -> None:
         "load_average": os.getloadavg()[0],
     }
     print(json.dumps(result, indent=1))
-    out = given.out or ROOT / "benchmarks" / "results" / f"{datetime.now(UTC):%Y-%m-%d}-serve.json"
+    out = given.out or RESULTS / f"{datetime.now(UTC):%Y-%m-%d}-serve.json"
     out.write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -75,11 +75,11 @@ def test_what_is_written(prepared: Prepared, whole: Path) -> None:
     assert not trained.model.training
 
 
-@pytest.mark.parametrize("reached", [2, 3, 4])
-def test_a_killed_run_goes_on_from_its_checkpoint_and_ends_with_the_same_bytes(
-    prepared: Prepared, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reached: int
+def train_until_killed(
+    monkeypatch: pytest.MonkeyPatch, prepared: Prepared, out: Path, overrides: list[str], *, reached: int
 ) -> None:
-    load, taken = loop.load_steps, []
+    """Train, and be interrupted before a step."""
+    load = loop.load_steps
 
     def killed(data: TrainingData, begin: int, end: int) -> Iterator[StepBatch]:
         for batch in load(data, begin, end):
@@ -87,15 +87,25 @@ def test_a_killed_run_goes_on_from_its_checkpoint_and_ends_with_the_same_bytes(
                 raise KeyboardInterrupt
             yield batch
 
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "load_steps", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(prepared, out, overrides)
+
+
+@pytest.mark.parametrize("reached", [2, 3, 4])
+def test_a_killed_run_goes_on_from_its_checkpoint_and_ends_with_the_same_bytes(
+    prepared: Prepared, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reached: int
+) -> None:
+    load, taken = loop.load_steps, []
+
     def watched(data: TrainingData, begin: int, end: int) -> Iterator[StepBatch]:
         for batch in load(data, begin, end):
             taken.append(batch.step)
             yield batch
 
     out = tmp_path / "training"
-    monkeypatch.setattr(loop, "load_steps", killed)
-    with pytest.raises(KeyboardInterrupt):
-        train(prepared, out, ["training.num_steps=6"])
+    train_until_killed(monkeypatch, prepared, out, ["training.num_steps=6"], reached=reached)
     assert not out.exists()
     with (partial_folder(out) / "metrics.jsonl").open("a") as file:
         file.write('{"step": 3, "lo')  # as a crash of the machine may leave it
@@ -111,18 +121,7 @@ def test_an_average_of_weights_is_what_is_kept_and_survives_a_kill(
 ) -> None:
     averaged = ["training.num_steps=6", "training.average_decay=0.6"]
     train(prepared, tmp_path / "undisturbed", averaged)
-    load = loop.load_steps
-
-    def killed(data: TrainingData, begin: int, end: int) -> Iterator[StepBatch]:
-        for batch in load(data, begin, end):
-            if batch.step == 5:
-                raise KeyboardInterrupt
-            yield batch
-
-    monkeypatch.setattr(loop, "load_steps", killed)
-    with pytest.raises(KeyboardInterrupt):
-        train(prepared, tmp_path / "killed", averaged)
-    monkeypatch.setattr(loop, "load_steps", load)
+    train_until_killed(monkeypatch, prepared, tmp_path / "killed", averaged, reached=5)
     train(prepared, tmp_path / "killed", averaged)
     assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "undisturbed")
     # Training itself does not see the average.
