@@ -8,7 +8,7 @@ import torch
 from omnisage.batches.description import SequenceDescription
 from omnisage.model.config import ModelConfig
 from omnisage.model.dropout import Dropout
-from omnisage.model.sequence import CausalLayer, SequenceModel
+from omnisage.model.sequence import CausalLayer, Everything, SequenceModel
 
 
 def make_model(num_actions: int = 3, dropout: float = 0.0) -> SequenceModel:
@@ -52,6 +52,21 @@ def test_padding_does_not_matter() -> None:
     padded = torch.cat([events, torch.randn(2, 4, 4)], dim=1), pad(actions, (0, 4)), pad(pauses, (0, 4))
     with torch.no_grad():
         torch.testing.assert_close(model(*padded)[:, :6], model(events, actions, pauses), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("lengths", [[5, 0, 2], [1, 1, 1]])
+def test_what_stands_after_a_users_last_event_need_not_be_computed(lengths: list[int]) -> None:
+    model = make_model()
+    events = torch.randn(3, 5, 4, requires_grad=True)
+    actions, pauses, weights = torch.randint(3, (3, 5)), torch.randint(34, (3, 5)), torch.randn(3, 6, 4)
+    known = torch.arange(6) <= torch.tensor(lengths)[:, None]
+    found = []
+    for lengths_B in (torch.tensor(lengths), None):
+        users = model(events, actions, pauses, lengths_B=lengths_B)[known]
+        gradients = torch.autograd.grad((users * weights[known]).sum(), [events, *model.parameters()])
+        found.append([users, *gradients])
+    for packed, padded in zip(*found, strict=True):
+        torch.testing.assert_close(packed, padded, rtol=1e-5, atol=1e-6)
 
 
 def test_direct_events_are_added_with_falling_weight() -> None:
@@ -135,9 +150,9 @@ def test_a_layer_equals_torchs_own_in_values_and_gradients() -> None:
     tokens = torch.randn(2, 7, 12, dtype=torch.float64, requires_grad=True)
     causal = torch.nn.Transformer.generate_square_subsequent_mask(7, dtype=torch.float64)
     expected = theirs(tokens, src_mask=causal, is_causal=True)
-    torch.testing.assert_close(ours(tokens), expected)
+    torch.testing.assert_close(ours(tokens, Everything()), expected)
     weights = torch.randn(2, 7, 12, dtype=torch.float64)
-    (found,) = torch.autograd.grad((ours(tokens) * weights).sum(), tokens)
+    (found,) = torch.autograd.grad((ours(tokens, Everything()) * weights).sum(), tokens)
     torch.testing.assert_close(found, torch.autograd.grad((expected * weights).sum(), tokens)[0])
 
 

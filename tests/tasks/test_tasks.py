@@ -51,6 +51,7 @@ def make_step(*, requires_grad: bool = True) -> Step:
     pairs = {"item": PairRows(rows(0, 1, 6), rows(2, 0, 1), 3), "tag": PairRows(rows(4), rows(1), 1)}
     sequence = SequenceRows(
         events_BL=torch.tensor([[0, 1, 2], [2, 0, 0]]),
+        lengths_B=rows(3, 1),
         actions_BL=torch.tensor([[0, 1, 1], [1, 0, 0]]),
         pauses_BL=torch.tensor([[0, 1, 5], [0, 1, 1]]),
         next_queries_P=rows(0, 1, 2, 4),

@@ -88,6 +88,7 @@ class MeanOfEvents(nn.Module):
         *,
         surfaces_BL: Tensor | None = None,  # noqa: ARG002
         times_BL: Tensor | None = None,  # noqa: ARG002
+        lengths_B: Tensor | None = None,  # noqa: ARG002
     ) -> Tensor:
         """[B, L+1, E], rows of length 1: entry i knows the first i events."""
         sums_BLE = functional.pad(events_BLE.cumsum(dim=1), (0, 0, 1, 0))

@@ -103,6 +103,7 @@ class SequenceRows:
     """Users of one sequence. A user's row i knows the first i events."""
 
     events_BL: Tensor  # int64, among the A anchors; 0 after the last event
+    lengths_B: Tensor  # int64, how many events each user has
     actions_BL: Tensor | None  # int64
     pauses_BL: Tensor  # int64, see pauses.py
     next_queries_P: Tensor  # int64, b * (L + 1) + i

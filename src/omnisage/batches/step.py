@@ -222,6 +222,7 @@ def _sequence_rows(entity_type: str, drawn: DrawnSequences, rows: _Rows, *, mask
     begins_P = torch.arange(len(places_P)) - places_P
     return SequenceRows(
         events_BL=torch.from_numpy(events_BL),
+        lengths_B=torch.from_numpy(present_BL.sum(axis=1)),
         actions_BL=None if drawn.actions_BL is None else torch.from_numpy(drawn.actions_BL),
         pauses_BL=torch.from_numpy(drawn.pauses_BL),
         next_queries_P=torch.from_numpy(before_BL[drawn.asks_next_BL]),

@@ -1,6 +1,6 @@
 """The causal transformer that reads a user's events (OmniSage §3.3.3).
 
-Shapes: B users, L events, D width, E width of embeddings.
+Shapes: B users, L events, N tokens that are computed, D width, E width of embeddings.
 """
 
 from typing import Protocol
@@ -28,6 +28,7 @@ class UserModel(Protocol):
         *,
         surfaces_BL: Tensor | None = None,
         times_BL: Tensor | None = None,
+        lengths_B: Tensor | None = None,
     ) -> Tensor:
         """As `SequenceModel.forward`."""
         ...
@@ -65,6 +66,7 @@ class SequenceModel(nn.Module):
         *,
         surfaces_BL: Tensor | None = None,
         times_BL: Tensor | None = None,
+        lengths_B: Tensor | None = None,
     ) -> Tensor:
         """Read B users' events, oldest first; what stands after a user's last event never changes what is before.
 
@@ -74,9 +76,11 @@ class SequenceModel(nn.Module):
             pauses_BL: int64, classes of the time since the event before (`batches/pauses.py`).
             surfaces_BL: int64, for a model with surfaces.
             times_BL: Unix seconds, int64, for a model with `time: fourier` or `both`.
+            lengths_B: how many events each user has, int64: layers then compute nothing after the last one. None: L.
 
         Returns:
-            [B, L+1, E] float: entry i knows the first i events. Rows of length 1, unless `unit_length` is false.
+            [B, L+1, E] float: entry i knows the first i events; meaningless for i above a user's length. Rows of length
+            1, unless `unit_length` is false.
         """
         # Rows of length 1 become components of variance 1, on a par with what is added to them.
         tokens_BLD = self.project(events_BLE * events_BLE.shape[-1] ** 0.5)
@@ -89,11 +93,41 @@ class SequenceModel(nn.Module):
             tokens_BLD = tokens_BLD + self.times(times_BL)
         start_B1D = self.start.expand(events_BLE.shape[0], 1, -1)
         tokens_BLD = torch.cat([start_B1D, tokens_BLD], dim=1)
-        tokens_BLD = self.dropout(tokens_BLD + self.positions[: tokens_BLD.shape[1]])
+        tokens_BLD = tokens_BLD + self.positions[: tokens_BLD.shape[1]]
+        packing = Everything() if lengths_B is None else Packing(lengths_B, tokens_BLD.shape[1])
+        tokens_ND = self.dropout(packing.pack(tokens_BLD))
         for layer in self.layers:
-            tokens_BLD = layer(tokens_BLD)
-        direct_BLE = None if self.direct_events is None else self.direct_events(events_BLE)
-        return self.finish(self.head(self.norm(tokens_BLD)), direct_BLE)
+            tokens_ND = layer(tokens_ND, packing)
+        users_BLE = packing.unpack(self.head(self.norm(tokens_ND)))
+        return self.finish(users_BLE, None if self.direct_events is None else self.direct_events(events_BLE))
+
+
+class Everything:
+    """Every token is computed: none stands after its user's last event."""
+
+    def pack(self, tokens: Tensor) -> Tensor:
+        return tokens
+
+    def unpack(self, tokens: Tensor) -> Tensor:
+        return tokens
+
+
+class Packing(Everything):
+    """The N tokens up to each user's last event, one after the other, as all that works by token reads them."""
+
+    def __init__(self, lengths_B: Tensor, num_tokens: int):
+        """Args: how many events each user has; how many tokens, with that of the start, the longest one has."""
+        known_BL = torch.arange(num_tokens, device=lengths_B.device) <= lengths_B[:, None]
+        self.places_N = known_BL.flatten().nonzero().squeeze(1)
+        self.rows_BL = (known_BL.flatten().cumsum(0) - 1).view(known_BL.shape)  # after the last event: that of the last
+
+    def pack(self, tokens: Tensor) -> Tensor:
+        """[B, L, D] to [N, D]."""
+        return tokens.flatten(0, 1).index_select(0, self.places_N)
+
+    def unpack(self, tokens: Tensor) -> Tensor:
+        """[N, D] to [B, L, D]; after a user's last event stands that again."""
+        return functional.embedding(self.rows_BL, tokens)
 
 
 class DirectEvents(nn.Module):
@@ -149,11 +183,11 @@ class CausalLayer(nn.Module):
         self.linear1, self.linear2 = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
         self.dropout = Dropout(dropout)
 
-    def forward(self, tokens_BLD: Tensor) -> Tensor:
-        """[B, L, D] to [B, L, D]; row i depends on rows 0 .. i."""
-        heads_BLD = self.in_proj(self.norm1(tokens_BLD)).chunk(3, dim=-1)
+    def forward(self, tokens_ND: Tensor, packing: Everything) -> Tensor:
+        """N packed tokens [N, D] to [N, D]; a token depends on those of its user up to it."""
+        heads_BLD = packing.unpack(self.in_proj(self.norm1(tokens_ND))).chunk(3, dim=-1)
         query_BHLd, key_BHLd, value_BHLd = (x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for x in heads_BLD)
         read_BHLd = functional.scaled_dot_product_attention(query_BHLd, key_BHLd, value_BHLd, is_causal=True)
-        tokens_BLD = tokens_BLD + self.dropout(self.out_proj(read_BHLd.transpose(1, 2).flatten(2)))
-        hidden_BLD = self.dropout.after_gelu(self.linear1(self.norm2(tokens_BLD)))
-        return tokens_BLD + self.dropout(self.linear2(hidden_BLD))
+        tokens_ND = tokens_ND + self.dropout(self.out_proj(packing.pack(read_BHLd.transpose(1, 2).flatten(2))))
+        hidden_ND = self.dropout.after_gelu(self.linear1(self.norm2(tokens_ND)))
+        return tokens_ND + self.dropout(self.linear2(hidden_ND))

@@ -36,7 +36,12 @@ class UserEntity(nn.Module):
             model = self._user_models[name]
             events_BLE = functional.embedding(rows.events_BL, step.embedded.embeddings)
             users_BLE = model(
-                events_BLE, rows.actions_BL, rows.pauses_BL, surfaces_BL=rows.surfaces_BL, times_BL=rows.times_BL
+                events_BLE,
+                rows.actions_BL,
+                rows.pauses_BL,
+                surfaces_BL=rows.surfaces_BL,
+                times_BL=rows.times_BL,
+                lengths_B=rows.lengths_B,
             )
             users_PE = users_BLE.flatten(0, 1)
             candidates_CE = step.candidates(target)
