@@ -137,7 +137,7 @@ def test_own_categories_are_added_as_they_are_and_only_where_asked_for() -> None
     found = encoder.direct_vectors(raw, rows)
     assert found is not None
     ids, labels = encoder.direct["id"].table, encoder.direct["label"].table
-    expected = torch.stack([ids[2] + labels[1], ids[0] + (labels[0] + labels[3]) / 2**0.5])
+    expected = torch.stack([ids[2] + labels[1], ids[0] + labels[0] + labels[3]])
     torch.testing.assert_close(found, expected)
     assert found.abs().max() < 0.2  # next to nothing at first
 
@@ -151,8 +151,8 @@ def test_own_texts_are_added_too_where_asked_for() -> None:
     assert found is not None
     plain = HashedText(32, 2, 6)
     plain.load_state_dict(encoder.direct["title"].state_dict())
-    # The mean of n-grams, where layers would read a sum that is scaled to variance 1.
-    torch.testing.assert_close(found * torch.tensor([[2.0], [1.0], [1.0]]) * 6**0.5, plain(titles))
+    # Twice the mean of n-grams, where layers would read a sum that is scaled to variance 1.
+    torch.testing.assert_close(found / 2 * torch.tensor([[2.0], [1.0], [1.0]]) * 6**0.5, plain(titles))
     assert torch.equal(found[2], torch.zeros(6))
     assert found.abs().max() < 0.2
 

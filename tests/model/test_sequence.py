@@ -156,6 +156,24 @@ def test_a_layer_equals_torchs_own_in_values_and_gradients() -> None:
     torch.testing.assert_close(found, torch.autograd.grad((expected * weights).sum(), tokens)[0])
 
 
+def test_attention_dropout_hides_events_in_training_alone() -> None:
+    torch.manual_seed(0)
+    layer, plain = CausalLayer(8, 2, 0.0, 0.5), CausalLayer(8, 2, 0.0)
+    plain.load_state_dict(layer.state_dict())
+    tokens = torch.randn(400, 1, 8)  # each sees itself alone: by a head, or not
+    values = layer.in_proj(layer.norm1(tokens))[..., 16:]
+    kept = torch.tensor([[i, j] for i in (0.0, 2.0) for j in (0.0, 2.0)]).repeat_interleave(4, dim=1)
+    with torch.no_grad():
+        layer.norm2.weight.zero_()  # then what the MLP adds is the same for all
+        plain.norm2.weight.zero_()
+        added = layer.linear2(torch.nn.functional.gelu(layer.linear1(layer.norm2(tokens))))
+        possible = tokens + layer.out_proj(values * kept) + added  # [400, 4, 8]
+        distances = (layer(tokens, Everything()) - possible).norm(dim=-1)
+        assert distances.min(dim=1).values.max() < 1e-5
+        assert distances.argmin(dim=1).bincount(minlength=4).tolist() == pytest.approx([100] * 4, abs=35)
+        torch.testing.assert_close(layer.eval()(tokens, Everything()), plain(tokens, Everything()))
+
+
 def test_dropout_drops_its_share_keeps_the_mean_and_is_off_outside_training() -> None:
     torch.manual_seed(0)
     dropout, ones = Dropout(0.3), torch.ones(1001, 99)

@@ -14,6 +14,9 @@ class SequenceModelConfig(ConfigModel):
     num_heads: Annotated[int, Field(ge=1)] = 2
     max_length: Annotated[int, Field(ge=1, description="latest events read per user")] = 100
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    attention_dropout: Annotated[
+        float, Field(ge=0, lt=1, description="chance that training hides an event from a later one in a layer")
+    ] = 0.0
     direct_events: Annotated[
         bool,
         Field(

@@ -40,14 +40,18 @@ class HashedText(nn.Module):
         """The texts' vectors [U, V]."""
         summed_UV = sum_hashed(text, self.table, self.importance, self.multipliers)
         if self.is_direct:
-            # Their mean: most n-grams are of few texts, and as a larger sum they would learn texts by heart, faster
-            # than ids and categories are learned.
-            return summed_UV / _lengths(text)[:, None]
+            # Of the size of their mean: most n-grams are of few texts, and as a larger sum they would learn texts by
+            # heart, faster than ids and categories are learned. Twice, because one of each is a word of its own.
+            return 2 * summed_UV / _lengths(text)[:, None]
         return summed_UV * (summed_UV.shape[1] / _lengths(text)[:, None]).sqrt()
 
 
 class Categories(nn.Module):
-    """One learned vector per category; an entity with several has their sum over the root of their number."""
+    """One learned vector per category; an entity with several has their sum over the root of their number.
+
+    Where it is added to embeddings, their sum: a step of the optimizer then moves an entity by each of its categories as
+    far as by its id, of which few events tell (on Amazon Beauty validation recall@10 .130 instead of .125).
+    """
 
     def __init__(self, num_values: int, width: int, *, is_direct: bool = False):
         """Args: `is_direct` for vectors that are added to embeddings, and not read by layers."""
@@ -59,7 +63,7 @@ class Categories(nn.Module):
     def forward(self, categories: Bags) -> Tensor:
         """The entities' vectors [U, V]; zero without any category."""
         summed_UV = sum_categories(categories, self.table)
-        return summed_UV * ((1 if self.is_direct else summed_UV.shape[1]) / _lengths(categories)[:, None]).sqrt()
+        return summed_UV if self.is_direct else summed_UV * (summed_UV.shape[1] / _lengths(categories)[:, None]).sqrt()
 
 
 def _start(width: int, is_direct: bool) -> float:

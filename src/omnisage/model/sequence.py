@@ -49,7 +49,8 @@ class SequenceModel(nn.Module):
         self.positions = nn.Parameter(torch.randn(sequence.max_length + 1, config.dim) * 0.1)
         self.dropout = Dropout(sequence.dropout)
         self.layers = nn.ModuleList(
-            CausalLayer(config.dim, sequence.num_heads, sequence.dropout) for _ in range(sequence.num_layers)
+            CausalLayer(config.dim, sequence.num_heads, sequence.dropout, sequence.attention_dropout)
+            for _ in range(sequence.num_layers)
         )
         self.norm = nn.LayerNorm(config.dim)
         self.head = nn.Linear(config.dim, config.embedding_dim)
@@ -171,13 +172,14 @@ class CausalLayer(nn.Module):
     """A pre-norm transformer layer in which a token sees itself and the tokens before it.
 
     The same as `torch.nn.TransformerEncoderLayer` with `norm_first` and a causal mask (its oracle in
-    `tests/model/test_sequence.py`), but that attention itself has no dropout: so torch takes its fused kernel, and a
-    third of the random numbers are not drawn.
+    `tests/model/test_sequence.py`), but that attention has a dropout of its own: without any, torch takes its fused
+    kernel, and a third of the random numbers are not drawn.
     """
 
-    def __init__(self, dim: int, num_heads: int, dropout: float):
+    def __init__(self, dim: int, num_heads: int, dropout: float, attention_dropout: float = 0.0):
         super().__init__()
         self.num_heads = num_heads
+        self.attention_dropout = attention_dropout
         self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.in_proj, self.out_proj = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
         self.linear1, self.linear2 = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
@@ -187,7 +189,10 @@ class CausalLayer(nn.Module):
         """N packed tokens [N, D] to [N, D]; a token depends on those of its user up to it."""
         heads_BLD = packing.unpack(self.in_proj(self.norm1(tokens_ND))).chunk(3, dim=-1)
         query_BHLd, key_BHLd, value_BHLd = (x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for x in heads_BLD)
-        read_BHLd = functional.scaled_dot_product_attention(query_BHLd, key_BHLd, value_BHLd, is_causal=True)
+        dropped = self.attention_dropout if self.training else 0.0
+        read_BHLd = functional.scaled_dot_product_attention(
+            query_BHLd, key_BHLd, value_BHLd, is_causal=True, dropout_p=dropped
+        )
         tokens_ND = tokens_ND + self.dropout(self.out_proj(packing.pack(read_BHLd.transpose(1, 2).flatten(2))))
         hidden_ND = self.dropout.after_gelu(self.linear1(self.norm2(tokens_ND)))
         return tokens_ND + self.dropout(self.linear2(hidden_ND))
