@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from omnisage.baselines.config import BaselinesConfig
 from omnisage.config_file import explain, read_config_file
 from omnisage.embeddings.config import EmbeddingsConfig
+from omnisage.engine import EngineConfig
 from omnisage.errors import OmnisageError
 from omnisage.evaluation.config import EvaluationConfig
 from omnisage.explorer.config import ExplorerConfig
@@ -36,6 +37,7 @@ class Config(ConfigModel):
         str,
         Field(pattern=r"^\d+ ?(MB|GB|TB)$", description="what tables and edges may take before they spill to files"),
     ] = "2GB"
+    engine: EngineConfig = EngineConfig()
     entities: Annotated[dict[Name, Entity], Field(min_length=1)]
     relations: dict[Name, Relation] = {}
     sequences: dict[Name, Sequence] = {}
@@ -76,6 +78,7 @@ class Config(ConfigModel):
             pairs=self.pairs,
             split=self.split,
             memory_limit=self.memory_limit,
+            engine=self.engine.tables,
         )
 
     @property
