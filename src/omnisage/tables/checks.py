@@ -7,7 +7,7 @@ import ibis.expr.datatypes as dt
 
 from omnisage.tables.artifact import MAX_TIME_S
 from omnisage.tables.connection import Connection
-from omnisage.tables.expressions import Column, Table, is_missing
+from omnisage.tables.expressions import Column, Table, is_finite, is_missing
 from omnisage.tables.sources import Source
 
 _NUM_EXAMPLES = 5
@@ -83,7 +83,7 @@ def unix_seconds(connection: Connection, source: Source, option: str, column: st
         remedy = "times are integers or floats (Unix seconds), timestamps (UTC if without a zone) or dates: convert it"
         raise source.wrong(option, f"has times of type {kind} in column '{column}'", remedy)
     seconds = values.cast("float64")
-    bad = source.rows.filter(seconds.isnan() | (seconds.abs() > MAX_TIME_S)).select(column)
+    bad = source.rows.filter(~is_finite(seconds) | (seconds.abs() > MAX_TIME_S)).select(column)
     remedy = "times are Unix seconds: divide milliseconds by 1000, and remove times that are not finite"
     refuse_rows(connection, source, option, bad, found="with a time beyond the year 5138", remedy=remedy)
     return values.cast("int64") if kind.is_integer() else seconds.floor().cast("int64")
@@ -104,7 +104,7 @@ def finite_number(connection: Connection, source: Source, option: str, column: s
     if not (kind.is_integer() or kind.is_floating() or kind.is_decimal() or kind.is_boolean()):
         raise source.wrong(option, f"has type {kind} in column '{column}'", "convert the column to a number")
     number = values.cast("float64")
-    bad = source.rows.filter(number.isnan() | number.isinf()).select(column)
+    bad = source.rows.filter(~is_finite(number)).select(column)
     refuse_rows(
         connection,
         source,

@@ -97,4 +97,4 @@ def _refusing() -> Generator[None]:
     except duckdb.OutOfMemoryException:
         raise
     except duckdb.Error as error:
-        raise UnreadableError(str(error)) from error
+        raise UnreadableError(str(error).splitlines()[0]) from error

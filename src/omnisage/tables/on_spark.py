@@ -8,6 +8,7 @@ Files that must be parsed or checked before Spark reads them are read by DuckDB 
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -68,8 +69,9 @@ def connect_spark(scratch: Path, engine: SparkEngine, *, memory_limit: str) -> G
 def open_session(engine: SparkEngine, *, scratch: Path, memory_limit: str) -> tuple[Any, bool]:
     """The session of this process, or a new one, and whether it is new."""
     try:
-        from pyspark.errors import PySparkException
-        from pyspark.sql import SparkSession
+        with _pandas_ignored():
+            from pyspark.errors import PySparkException
+            from pyspark.sql import SparkSession
     except ImportError as error:
         raise OmnisageError("engine.tables: Spark needs PySpark; run `pip install 'omnisage[spark]'`") from error
     active = SparkSession.getActiveSession()
@@ -89,7 +91,8 @@ def open_session(engine: SparkEngine, *, scratch: Path, memory_limit: str) -> tu
             "spark.ui.enabled": "false",
         }
     try:
-        session = builder.config(map=settings | engine.options).getOrCreate()
+        with _pandas_ignored():
+            session = builder.config(map=settings | engine.options).getOrCreate()
     except PySparkException as error:
         raise OmnisageError(f"engine.tables: Spark does not start at {engine.url} ({_first_line(error)})") from error
     session.sparkContext.setLogLevel("ERROR")
@@ -102,7 +105,8 @@ class SparkConnection(Connection):
     def __init__(self, session: Any, scratch: Path, reader: DuckdbConnection) -> None:
         """Args: the session, the folder for files, and what reads files on this machine."""
         self._session, self._scratch, self._reader = session, scratch.absolute(), reader
-        self._backend = ibis.pyspark.connect(session)
+        with _pandas_ignored():
+            self._backend = ibis.pyspark.connect(session)
         self._numbers = count()
         for name, value in _SETTINGS.items():
             session.conf.set(name, value)
@@ -177,6 +181,14 @@ class SparkConnection(Connection):
 
     def _new_path(self, name: str) -> Path:
         return self._scratch / f"{next(self._numbers)}-{re.sub(r'[^A-Za-z0-9]+', '-', name)}.parquet"
+
+
+@contextmanager
+def _pandas_ignored() -> Generator[None]:
+    """PySpark warns of a pandas that is too new for it, and which nothing here calls."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="PySpark does not yet fully support pandas", category=FutureWarning)
+        yield
 
 
 def _files(folder: Path) -> list[Path]:
