@@ -37,7 +37,6 @@ class Config(ConfigModel):
         str,
         Field(pattern=r"^\d+ ?(MB|GB|TB)$", description="what tables and edges may take before they spill to files"),
     ] = "2GB"
-    engine: EngineConfig = EngineConfig()
     entities: Annotated[dict[Name, Entity], Field(min_length=1)]
     relations: dict[Name, Relation] = {}
     sequences: dict[Name, Sequence] = {}
@@ -54,6 +53,7 @@ class Config(ConfigModel):
     baselines: BaselinesConfig = BaselinesConfig()
     explorer: ExplorerConfig = ExplorerConfig()
     serve: ServeConfig = ServeConfig()
+    engine: EngineConfig = EngineConfig()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -24,7 +24,7 @@ from omnisage.tables.artifact import open_tables
 from omnisage.tables.connection import Connection
 from omnisage.tables.database import connect
 from omnisage.tables.expressions import as_text
-from omnisage.tables.on_spark import open_session
+from omnisage.tables.on_spark import SparkConnection, open_session, stop_session
 from omnisage.tables.stage import run
 from shown_world import add_shown
 from world import NUM_ITEMS, world_config, world_tables
@@ -36,7 +36,8 @@ QUICK = {
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.adaptive.enabled": "false",
-    "spark.sql.shuffle.partitions": "2",
+    "spark.sql.shuffle.partitions": "1",
+    "spark.sql.files.minPartitionNum": "1",
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
 }
 ODD_TEXTS = ["İSTANBUL", "ΟΔΥΣΣΕΥΣ", "STRASSE ẞ ß", "e\u0301te\u0301 ÉTÉ", "ﬁ Ⅷ K", " \tpadded \n", "日本 👩‍👩‍👧", ""]
@@ -44,16 +45,16 @@ ODD_TEXTS = ["İSTANBUL", "ΟΔΥΣΣΕΥΣ", "STRASSE ẞ ß", "e\u0301te\u0301
 
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkEngine]:
-    """Two threads as executors, in one session for all tests."""
+    """One session for all tests."""
     if importlib.util.find_spec("pyspark") is None:
         pytest.skip("needs PySpark: pip install 'omnisage[spark]'")
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
         pytest.skip("needs Java 17 or newer")
-    engine = SparkEngine(kind="spark", url="local[2]", options=QUICK)
+    engine = SparkEngine(kind="spark", url="local[1]", options=QUICK)
     session, is_own = open_session(engine, scratch=tmp_path_factory.mktemp("spark"), memory_limit="1GB")
     yield engine
     if is_own:
-        session.stop()
+        stop_session(session)
 
 
 @pytest.fixture
@@ -61,6 +62,8 @@ def both(spark: SparkEngine, tmp_path: Path) -> Iterator[list[Connection]]:
     """A connection to DuckDB and one to Spark."""
     options: dict[str, Any] = {"memory_limit": "1GB", "num_threads": 1}
     with connect(tmp_path, **options) as one, connect(tmp_path, engine=spark, **options) as other:
+        assert isinstance(other, SparkConnection)
+        other.session.conf.set("spark.sql.shuffle.partitions", "3")
         yield [one, other]
 
 

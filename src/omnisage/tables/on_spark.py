@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import ibis
+import ibis.expr.operations as ops
 import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
@@ -63,7 +64,7 @@ def connect_spark(scratch: Path, engine: SparkEngine, *, memory_limit: str) -> G
             yield SparkConnection(session.newSession(), scratch, reader)
     finally:
         if is_own:
-            session.stop()
+            stop_session(session)
 
 
 def open_session(engine: SparkEngine, *, scratch: Path, memory_limit: str) -> tuple[Any, bool]:
@@ -99,46 +100,64 @@ def open_session(engine: SparkEngine, *, scratch: Path, memory_limit: str) -> tu
     return session, True
 
 
+def stop_session(session: Any) -> None:
+    """Stop a session, and its Java process, which would keep its memory until this process ends."""
+    from pyspark import SparkContext
+
+    gateway = session.sparkContext._gateway
+    session.stop()
+    gateway.shutdown()
+    gateway.proc.stdin.close()  # by which it knows
+    gateway.proc.wait()
+    SparkContext._gateway = SparkContext._jvm = None
+
+
 class SparkConnection(Connection):
     """Spark behind Ibis. Tables are folders of Parquet files, and views of these in a session of their own."""
 
     def __init__(self, session: Any, scratch: Path, reader: DuckdbConnection) -> None:
         """Args: the session, the folder for files, and what reads files on this machine."""
-        self._session, self._scratch, self._reader = session, scratch.absolute(), reader
+        self.session, self._scratch, self._reader = session, scratch.absolute(), reader
         with _pandas_ignored():
             self._backend = ibis.pyspark.connect(session)
         self._numbers = count()
+        self._known_lengths: dict[str, int | None] = {}  # of views
         for name, value in _SETTINGS.items():
             session.conf.set(name, value)
         for function in _FUNCTIONS:
             session.sql(f"CREATE TEMPORARY FUNCTION {function}")
 
     def keep(self, name: str, expr: Table) -> Table:
-        return self._view(self._session.read.parquet(_uri(self._write(name, expr))))
+        folder, rows = self._write(name, expr)
+        return self._view(rows, _num_rows(_files(folder)))
 
     def keep_arrow(self, name: str, rows: pa.Table) -> Table:
         path = self._new_path(name)
         pq.write_table(rows, path)
-        return self._view(self._session.read.parquet(_uri(path)))
+        return self._view(self.session.read.parquet(_uri(path)), rows.num_rows)
 
     def number(self, name: str, rows: Table, column: str, order_by: list[Any]) -> Table:
         # A window over all rows would bring them to one task; so sorted files are numbered by their lengths.
-        folder = self._write(name, rows.order_by(*order_by))
+        folder, sorted_rows = self._write(name, rows.order_by(*order_by))
         files = _files(folder)
-        begins = np.cumsum([0, *(pq.read_metadata(file).num_rows for file in files)], dtype=np.int64)[:-1]
+        *begins, num_rows = np.cumsum([0, *(_num_rows([file]) for file in files)])
         path = self._new_path(f"files of {name}")
-        pq.write_table(pa.table({"file": [file.name for file in files], "begin": begins}), path)
-        sorted_rows = self._session.read.parquet(_uri(folder))
+        pq.write_table(pa.table({"file": [file.name for file in files], "begin": pa.array(begins, pa.int64())}), path)
         placed = sorted_rows.selectExpr("*", "_metadata.file_name AS file", "_metadata.row_index AS row")
-        placed = placed.join(self._session.read.parquet(_uri(path)).hint("broadcast"), "file")
-        return self._view(placed.selectExpr(*map(_quoted, sorted_rows.columns), f"begin + row AS {_quoted(column)}"))
+        placed = placed.join(self.session.read.parquet(_uri(path)).hint("broadcast"), "file")
+        numbered = placed.selectExpr(*map(_quoted, sorted_rows.columns), f"begin + row AS {_quoted(column)}")
+        return self._view(numbered, int(num_rows))
 
     def to_arrow(self, expr: Any) -> Any:
         table = self._query(expr.as_table()).toArrow()
         return table if isinstance(expr, ir.Table) else table.column(0)[0]
 
+    def num_rows(self, expr: Table) -> int:
+        known = self._known_lengths.get(expr.get_name()) if isinstance(expr.op(), ops.DatabaseTable) else None
+        return super().num_rows(expr) if known is None else known
+
     def stream(self, expr: Table, rows_per_batch: int = ROWS_PER_BATCH) -> Iterator[pa.RecordBatch]:
-        folder = self._write("stream", expr)
+        folder, _ = self._write("stream", expr)
         for file in _files(folder):
             yield from pq.ParquetFile(file).iter_batches(rows_per_batch)
         shutil.rmtree(folder)
@@ -148,7 +167,7 @@ class SparkConnection(Connection):
 
         types = self._reader.read_parquet(paths).schema()
         try:
-            found = self._session.read.parquet(*[_uri(path) for path in paths])
+            found = self.session.read.parquet(*[_uri(path) for path in paths])
             return self._view(found.selectExpr(*[_column(name, types[name]) for name in found.columns]))
         except PySparkException as error:
             raise UnreadableError(f"Spark: {_first_line(error)}") from error
@@ -163,19 +182,22 @@ class SparkConnection(Connection):
 
     def read_ids(self, path: Path) -> Table:
         self._reader.read_ids(path)
-        return self._view(self._session.read.parquet(_uri(path)).selectExpr("id", "_metadata.row_index AS entity"))
+        return self._view(self.session.read.parquet(_uri(path)).selectExpr("id", "_metadata.row_index AS entity"))
 
     def _query(self, expr: Table) -> Any:
-        return self._session.sql(self._backend.compile(expr))
+        return self.session.sql(self._backend.compile(expr))
 
-    def _write(self, name: str, expr: Table) -> Path:
+    def _write(self, name: str, expr: Table) -> tuple[Path, Any]:
         """Write a folder of Parquet files, which in the order of their names have the rows in their order."""
         folder = self._new_path(name)
-        self._query(expr).write.parquet(_uri(folder))
-        return folder
+        rows = self._query(expr)
+        rows.write.parquet(_uri(folder))
+        # With the schema Spark need not look into the files.
+        return folder, self.session.read.schema(rows.schema).parquet(_uri(folder))
 
-    def _view(self, frame: Any) -> Table:
+    def _view(self, frame: Any, num_rows: int | None = None) -> Table:
         name = f"omnisage_{next(self._numbers)}"
+        self._known_lengths[name] = num_rows
         frame.createOrReplaceTempView(name)
         return self._backend.table(name)
 
@@ -194,6 +216,10 @@ def _pandas_ignored() -> Generator[None]:
 def _files(folder: Path) -> list[Path]:
     """The files that Spark has written, in the order of its partitions: part-<number>-..."""
     return sorted(folder.glob("part-*.parquet"), key=lambda path: int(path.name.split("-")[1]))
+
+
+def _num_rows(files: list[Path]) -> int:
+    return sum(pq.read_metadata(file).num_rows for file in files)
 
 
 def _uri(path: Path) -> str:

@@ -82,7 +82,7 @@ def open_source(
             rows = connection.read_delimited(f"file {field}", paths[0], _DELIMITERS[paths[0].suffix], texts)
     except UnreadableError as error:
         raise OmnisageError(f"{field}.table: cannot read {table}: {error}") from error
-    if connection.num_rows(rows.limit(1)) == 0:
+    if connection.num_rows(rows) == 0:
         raise OmnisageError(f"{field}.table: {table} has no rows; fill it, or take {field} out of the config")
     return Source(field, table, rows)
 
