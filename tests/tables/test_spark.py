@@ -38,6 +38,7 @@ QUICK = {
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.shuffle.partitions": "1",
     "spark.sql.files.minPartitionNum": "1",
+    "spark.sql.autoBroadcastJoinThreshold": "-1",
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
 }
 ODD_TEXTS = ["İSTANBUL", "ΟΔΥΣΣΕΥΣ", "STRASSE ẞ ß", "e\u0301te\u0301 ÉTÉ", "ﬁ Ⅷ K", " \tpadded \n", "日本 👩‍👩‍👧", ""]
