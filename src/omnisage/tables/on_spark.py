@@ -81,7 +81,7 @@ def open_session(engine: SparkEngine, *, scratch: Path, memory_limit: str) -> tu
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
         raise OmnisageError("engine.tables: Spark needs Java 17 or newer; install it, or set JAVA_HOME to its folder")
     builder = SparkSession.builder.master(engine.url).appName("omnisage tables")
-    settings = {"spark.ui.showConsoleProgress": "false", "spark.driver.maxResultSize": "0"}
+    settings: dict[str, Any] = {"spark.ui.showConsoleProgress": "false", "spark.driver.maxResultSize": "0"}
     if engine.url.startswith("local"):
         number, unit = memory_limit[:-2].strip(), memory_limit[-2:]
         settings |= {
@@ -102,14 +102,13 @@ def open_session(engine: SparkEngine, *, scratch: Path, memory_limit: str) -> tu
 
 def stop_session(session: Any) -> None:
     """Stop a session, and its Java process, which would keep its memory until this process ends."""
-    from pyspark import SparkContext
-
-    gateway = session.sparkContext._gateway
+    context = type(session.sparkContext)
+    gateway = context._gateway
     session.stop()
     gateway.shutdown()
     gateway.proc.stdin.close()  # by which it knows
     gateway.proc.wait()
-    SparkContext._gateway = SparkContext._jvm = None
+    context._gateway = context._jvm = None
 
 
 class SparkConnection(Connection):
