@@ -81,7 +81,11 @@ def open_session(engine: SparkEngine, *, scratch: Path, memory_limit: str) -> tu
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
         raise OmnisageError("engine.tables: Spark needs Java 17 or newer; install it, or set JAVA_HOME to its folder")
     builder = SparkSession.builder.master(engine.url).appName("omnisage tables")
-    settings: dict[str, Any] = {"spark.ui.showConsoleProgress": "false", "spark.driver.maxResultSize": "0"}
+    settings: dict[str, Any] = {
+        "spark.driver.maxResultSize": "0",
+        "spark.log.level": "ERROR",
+        "spark.ui.showConsoleProgress": "false",
+    }
     if engine.url.startswith("local"):
         number, unit = memory_limit[:-2].strip(), memory_limit[-2:]
         settings |= {
@@ -96,7 +100,6 @@ def open_session(engine: SparkEngine, *, scratch: Path, memory_limit: str) -> tu
             session = builder.config(map=settings | engine.options).getOrCreate()
     except PySparkException as error:
         raise OmnisageError(f"engine.tables: Spark does not start at {engine.url} ({_first_line(error)})") from error
-    session.sparkContext.setLogLevel("ERROR")
     return session, True
 
 
