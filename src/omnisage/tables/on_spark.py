@@ -71,6 +71,7 @@ def open_session(engine: SparkEngine, *, scratch: Path, memory_limit: str) -> tu
     """The session of this process, or a new one, and whether it is new."""
     try:
         with _pandas_ignored():
+            from py4j.protocol import Py4JJavaError
             from pyspark.errors import PySparkException
             from pyspark.sql import SparkSession
     except ImportError as error:
@@ -98,7 +99,7 @@ def open_session(engine: SparkEngine, *, scratch: Path, memory_limit: str) -> tu
     try:
         with _pandas_ignored():
             session = builder.config(map=settings | engine.options).getOrCreate()
-    except PySparkException as error:
+    except (PySparkException, Py4JJavaError) as error:
         raise OmnisageError(f"engine.tables: Spark does not start at {engine.url} ({_first_line(error)})") from error
     return session, True
 
@@ -243,4 +244,5 @@ def _quoted(name: str) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    thrown = getattr(error, "java_exception", None)
+    return str(error if thrown is None else thrown.toString()).strip().splitlines()[0]
