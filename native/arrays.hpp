@@ -39,6 +39,10 @@ constexpr const char* type_name<std::uint8_t>() {
   return "uint8";
 }
 template <>
+constexpr const char* type_name<std::uint16_t>() {
+  return "uint16";
+}
+template <>
 constexpr const char* type_name<std::uint32_t>() {
   return "uint32";
 }

@@ -6,55 +6,15 @@
 #include <string>
 #include <vector>
 
-#include "huge_pages.hpp"
+#include "anchor_tokens.hpp"
 #include "instruction_sets.hpp"
 #include "product.hpp"
 
 namespace omnisage {
 namespace {
 
-constexpr std::size_t kChannels = 64;  // of a block: the tokens of 150 neighbors then take 38 KB, about a core's L1
-constexpr std::size_t kRowsAhead = 3;  // that are fetched before they are needed
+constexpr std::size_t kRowsAhead = 3;  // whose gradients are fetched before they are needed
 constexpr std::size_t kAnchorsPerChunk = 8;
-
-using Buffer = HugeVector<float>;
-
-struct Slot {
-  std::size_t slot, row;  // k, and the neighbor's u
-  float log_weight;
-};
-
-// What one thread needs for one anchor.
-struct Scratch {
-  explicit Scratch(const AttentionInput& in)
-      : heads(round_up(in.num_heads, kLanes)),
-        factored(in.num_heads * in.weights_row()),
-        num_tokens(in.num_own + in.num_slots),
-        tokens(round_up(in.width, kChannels) * num_tokens),
-        products((in.num_own + in.num_slots) * heads),
-        transposed(kChannels * heads, 0.0f) {
-    slots.reserve(in.num_slots);
-  }
-
-  // The part of `tokens` that holds the 64 channels from `channel` on: [J + K, 64].
-  float* block(std::size_t channel) { return tokens.data() + channel * num_tokens; }
-
-  std::size_t heads;
-  std::vector<Slot> slots;
-  Buffer factored;  // [H, weights_row()]
-  std::size_t num_tokens;
-  Buffer tokens;      // [blocks of 64 channels, J + K, 64] all tokens of an anchor, or the gradient by them
-  Buffer products;    // [J + K, heads]
-  Buffer transposed;  // [64, heads]
-};
-
-void find_slots(const AttentionInput& in, std::size_t anchor, std::vector<Slot>& slots) {
-  slots.clear();
-  for (std::size_t k = 0; k < in.num_slots; ++k) {
-    const std::size_t at = anchor * in.num_slots + k;
-    if (in.present[at]) slots.push_back({k, static_cast<std::size_t>(in.neighbors[at]), in.log_weights[at]});
-  }
-}
 
 // Fetches channels `begin .. end - 1` of the row of a slot some places ahead.
 [[gnu::always_inline]] inline void prefetch_row(const float* rows, const AttentionInput& in,
@@ -63,48 +23,6 @@ void find_slots(const AttentionInput& in, std::size_t anchor, std::vector<Slot>&
   if (ahead >= slots.size()) return;
   const float* const row = rows + slots[ahead].row * in.width;
   for (std::size_t i = begin; i < end; i += kLanes) __builtin_prefetch(row + i);
-}
-
-// Calls body(i, place) for every vector of channels `begin .. end - 1` of a token, which begins at `i` and has its
-// place in the block of token `s`. `begin` is a multiple of 64.
-template <typename Body>
-[[gnu::always_inline]] inline void for_vectors(Scratch& scratch, std::size_t s, std::size_t begin, std::size_t end,
-                                               Body&& body) {
-  for (std::size_t channel = begin; channel < end; channel += kChannels) {
-    float* const places = scratch.block(channel) + s * kChannels;
-    const std::size_t last = std::min(kChannels, end - channel);
-    for (std::size_t i = 0; i < last; i += kLanes) body(channel + i, places + i);
-  }
-}
-
-// The anchor's tokens, own ones, then those of present slots: row by row, since most come from far away.
-[[gnu::always_inline]] inline void fill_tokens(const AttentionInput& in, std::size_t anchor, Scratch& scratch) {
-  for (std::size_t ahead = 0; ahead < kRowsAhead; ++ahead) {
-    prefetch_row(in.tokens.data(), in, scratch.slots, ahead, 0, in.width);
-  }
-  for (std::size_t j = 0; j < in.num_own; ++j) {
-    const float* const own = in.own.data() + (anchor * in.num_own + j) * in.width;
-    for_vectors(scratch, j, 0, in.width, [&](std::size_t i, float* place) __attribute__((always_inline)) {
-      std::memcpy(place, own + i, sizeof(Vector));
-    });
-  }
-  const float* const offset = in.gates.data();
-  const float* const slope = offset + in.width;
-  for (std::size_t s = 0; s < scratch.slots.size(); ++s) {
-    prefetch_row(in.tokens.data(), in, scratch.slots, s + kRowsAhead, 0, in.width);
-    const Slot slot = scratch.slots[s];
-    const float* const token = in.tokens.data() + slot.row * in.width;
-    const float* const position = in.positions.data() + slot.slot * in.width;
-    for_vectors(scratch, in.num_own + s, 0, in.width, [&](std::size_t i, float* place) __attribute__((always_inline)) {
-      Vector value, gate, by_weight, added;
-      load(token + i, value);
-      load(offset + i, gate);
-      load(slope + i, by_weight);
-      load(position + i, added);
-      value = value * (gate + slot.log_weight * by_weight) + added;
-      store(value, place);
-    });
-  }
 }
 
 // Scores of head h in row h of `weights`, ready for a softmax: what is absent is -inf.
@@ -186,13 +104,33 @@ struct Attend {
       for (std::size_t s = 0; s < size; ++s) total += factored[h * row + s];
       output->totals[h * in.num_anchors + anchor] = total;
     }
-    fill_tokens(in, anchor, *scratch);
-    for (std::size_t channel = 0; channel < in.width; channel += kChannels) {
-      const std::size_t num_channels = std::min(kChannels, in.width - channel);
-      multiply<kVectors, false>({factored, row, 1, scratch->block(channel), kChannels,
-                                 output->reads.data() + anchor * in.width + channel, in.num_anchors * in.width},
-                                in.num_heads, num_channels, size);
+    if (in.brief_tokens.empty()) {
+      read<kVectors>(in, in.tokens.data(), factored, *scratch, anchor, output->reads);
+    } else {
+      read<kVectors>(in, in.brief_tokens.data(), factored, *scratch, anchor, output->reads);
     }
+  }
+
+  // The sums of an anchor's tokens by the weights of each head.
+  template <int kVectors, typename Token>
+  [[gnu::always_inline]] static inline void read(const AttentionInput& in, const Token* tokens, const float* weights,
+                                                 Scratch& scratch, std::size_t anchor, std::span<float> reads) {
+    for_groups(in, tokens, anchor, scratch,
+               [&](std::size_t begin, std::size_t end, std::size_t channel, std::size_t num_channels)
+                   __attribute__((always_inline)) {
+                     const Product product{weights + begin,
+                                           in.weights_row(),
+                                           1,
+                                           scratch.block(channel) + begin * kChannels,
+                                           kChannels,
+                                           reads.data() + anchor * in.width + channel,
+                                           in.num_anchors * in.width};
+                     if (begin == 0) {
+                       multiply<kVectors, false>(product, in.num_heads, num_channels, end);
+                     } else {
+                       multiply<kVectors, true>(product, in.num_heads, num_channels, end - begin);
+                     }
+                   });
   }
 };
 
@@ -213,17 +151,18 @@ struct ScoreGradients {
     const AttentionInput& in = *b.input;
     const std::size_t row = in.weights_row(), size = in.num_own + scratch->slots.size(), heads = scratch->heads;
     std::fill_n(scratch->products.data(), size * heads, 0.0f);
-    fill_tokens(in, anchor, *scratch);
-    for (std::size_t channel = 0; channel < in.width; channel += kChannels) {
-      const std::size_t num_channels = std::min(kChannels, in.width - channel);
-      for (std::size_t h = 0; h < in.num_heads; ++h) {
-        const float* const from = b.reads + (h * in.num_anchors + anchor) * in.width + channel;
-        for (std::size_t i = 0; i < num_channels; ++i) scratch->transposed[i * heads + h] = from[i];
-      }
-      multiply<kVectors, true>(
-          {scratch->block(channel), kChannels, 1, scratch->transposed.data(), heads, scratch->products.data(), heads},
-          size, heads, num_channels);
+    for (std::size_t h = 0; h < in.num_heads; ++h) {
+      const float* const from = b.reads + (h * in.num_anchors + anchor) * in.width;
+      for (std::size_t i = 0; i < in.width; ++i) scratch->transposed[i * heads + h] = from[i];
     }
+    for_groups(in, in.tokens.data(), anchor, *scratch,
+               [&](std::size_t begin, std::size_t end, std::size_t channel, std::size_t num_channels)
+                   __attribute__((always_inline)) {
+                     multiply<kVectors, true>({scratch->block(channel) + begin * kChannels, kChannels, 1,
+                                               scratch->transposed.data() + channel * heads, heads,
+                                               scratch->products.data() + begin * heads, heads},
+                                              end - begin, heads, num_channels);
+                   });
     for (std::size_t h = 0; h < in.num_heads; ++h) {
       const float* const weights = b.weights + (anchor * in.num_heads + h) * row;
       float* const out = b.score_gradients + (anchor * in.num_heads + h) * row;
@@ -320,7 +259,7 @@ void add_scores(const Backward& b, const std::vector<Slot>& slots, std::size_t a
 }
 
 void check(const AttentionInput& in) {
-  const std::size_t num_entities = in.width == 0 ? 0 : in.tokens.size() / in.width;
+  const std::size_t num_entities = in.width == 0 ? 0 : (in.tokens.size() + in.brief_tokens.size()) / in.width;
   for (std::size_t i = 0; i < in.neighbors.size(); ++i) {
     if (!in.present[i] || static_cast<std::uint64_t>(in.neighbors[i]) < num_entities) continue;
     throw std::out_of_range("neighbors[" + std::to_string(i / in.num_slots) + ", " + std::to_string(i % in.num_slots) +
@@ -337,7 +276,7 @@ void attend(const AttentionInput& input, const AttentionOutput& output, const Wo
   parallel_for(input.num_anchors, kAnchorsPerChunk, workers,
                [&](std::size_t thread, std::size_t begin, std::size_t end) {
                  for (std::size_t anchor = begin; anchor < end; ++anchor) {
-                   find_slots(input, anchor, scratch[thread].slots);
+                   find_slots_and_next(input, anchor, scratch[thread]);
                    run_best<Attend, const AttentionInput*, const AttentionOutput*, Scratch*>(&input, &output,
                                                                                              &scratch[thread], anchor);
                  }
@@ -355,7 +294,7 @@ void attend_backward(const AttentionInput& input, std::span<const float> weights
   const Backward backward{&input, weights.data(), reads.data(), totals.data(), score_gradients.data(), &gradient};
   std::vector<Scratch> scratch(workers.count(), Scratch(input));
   const auto find_scores = [&](Scratch& of_thread, std::size_t anchor) {
-    find_slots(input, anchor, of_thread.slots);
+    find_slots_and_next(input, anchor, of_thread);
     run_best<ScoreGradients, const Backward*, Scratch*>(&backward, &of_thread, anchor);
   };
   const auto add_tokens = [&](Scratch& of_thread, std::size_t anchor, std::size_t begin, std::size_t end) {

@@ -15,7 +15,8 @@ namespace omnisage {
 // (products by channel) and its score scores[u, h] + l * scores[u, H + h] + position_scores[k, h].
 struct AttentionInput {
   std::size_t num_anchors, num_own, num_slots, num_heads, width;  // B, J, K, H, D; D a multiple of 16
-  std::span<const float> tokens;                                  // [U, D]
+  std::span<const float> tokens;                                  // [U, D]; or empty, and in its place
+  std::span<const std::uint16_t> brief_tokens;                    // [U, D] in bfloat16, which only attend reads
   std::span<const float> scores;                                  // [U, 2 H]
   std::span<const std::int64_t> neighbors;                        // [B, K]
   std::span<const float> log_weights;                             // [B, K]

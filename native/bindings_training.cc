@@ -101,12 +101,14 @@ AttentionInput view_attention(const AttentionArrays& arrays) {
   sized(position_scores.size(), slots * heads, "position_scores");
   sized(gates.size(), 2 * width, "gates");
   if (factors) sized(factors->size(), anchors * (num_own + slots) * heads, "factors");
+  const bool is_brief = tokens.dtype() == nb::dtype<std::uint16_t>();
   return {.num_anchors = anchors,
           .num_own = num_own,
           .num_slots = slots,
           .num_heads = heads,
           .width = width,
-          .tokens = view<float>(tokens, "tokens", 2),
+          .tokens = is_brief ? std::span<const float>{} : view<float>(tokens, "tokens", 2),
+          .brief_tokens = is_brief ? view<std::uint16_t>(tokens, "tokens", 2) : std::span<const std::uint16_t>{},
           .scores = view<float>(scores, "scores", 2),
           .neighbors = view<std::int64_t>(neighbors, "neighbors", 2),
           .log_weights = view<float>(log_weights, "log_weights", 2),
@@ -135,6 +137,7 @@ std::vector<Owned<float>> bind_attend_backward(const AttentionArrays& arrays, co
   const auto of_weights = view<float>(weights, "weights", 2), of_reads = view<float>(reads, "reads", 3);
   const auto of_totals = view<float>(totals, "totals", 2);
   const std::size_t anchors = input.num_anchors, heads = input.num_heads, width = input.width;
+  require(input.brief_tokens.empty(), "tokens must be float32 where gradients are asked for");
   require(of_weights.size() == anchors * heads * input.weights_row(), "weights must be what attend gave");
   require(of_reads.size() == heads * anchors * width, "reads must have the shape that attend gave");
   require(of_totals.size() == heads * anchors, "totals must have the shape that attend gave");

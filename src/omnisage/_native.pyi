@@ -109,9 +109,10 @@ def sum_bags_backward(
     """The gradients by `table` [R, V] and `importance` [R, H] (or [0, H]), from that by `sum_bags`'s sums [U, V]."""
 
 # tokens [U, D], scores [U, 2H], neighbors [B, K] int64, log_weights [B, K], present [B, K] uint8, own [B, J, D],
-# own_scores [B, J, H], positions [K, D], position_scores [K, H], gates [2, D], factors [B, J+K, H] or None; float32
+# own_scores [B, J, H], positions [K, D], position_scores [K, H], gates [2, D], factors [B, J+K, H] or None; float32,
+# tokens for `attend` also bfloat16, whose bits they then are
 _Attention = tuple[
-    NDArray[np.float32],
+    NDArray[np.float32] | NDArray[np.uint16],
     NDArray[np.float32],
     NDArray[np.int64],
     NDArray[np.float32],

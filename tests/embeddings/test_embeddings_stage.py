@@ -1,5 +1,6 @@
 """The `embeddings` stage on the small world: everything and everybody has a vector, in the order of the ids."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -197,6 +198,24 @@ def test_vectors_do_not_depend_on_ranges_or_on_what_is_embedded_beside(
         np.testing.assert_array_equal(vectors, embeddings.entities[t][chosen])
         plain = embed_chosen(trained.model.embedders, source, t, chosen, device=trained.device)
         np.testing.assert_allclose(vectors, plain, atol=2e-6)
+
+
+def test_tokens_of_16_bits_change_embeddings_by_little_and_no_earlier_ones_are_taken(
+    prepared: Prepared, training: Path, finished: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished, tmp_path / "embeddings")
+    plan = Plan("embeddings", EmbeddingsConfig(tokens="bf16").model_dump(), 0, {"training": "the same"})
+    earlier = json.loads((finished / "manifest.json").read_text())
+    earlier["plan"]["inputs"] = {"training": "the same"}
+    (tmp_path / "embeddings" / "manifest.json").write_text(json.dumps(earlier))
+    given = {"num_threads": 1, "training": training, **prepared.inputs()}
+    manifest = stage.run(EmbeddingsConfig(tokens="bf16"), plan, tmp_path / "embeddings", **given)
+    whole, brief = open_embeddings(finished), open_embeddings(tmp_path / "embeddings")
+    assert manifest.counts["computed"]["entities"] == prepared.source().num_entities
+    for name, vectors in whole.entities.items():
+        assert 0 < np.abs(brief.entities[name] - vectors).max() < 0.02
+    again = stage.run(EmbeddingsConfig(tokens="bf16"), plan, tmp_path / "embeddings", **given)
+    assert set(again.counts["computed"]["entities"].values()) == {0}
 
 
 @pytest.mark.parametrize("dtype", ["f16", "int8"])

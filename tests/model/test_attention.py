@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from omnisage._native import attend as native_attend
+from omnisage._native import attend_backward
 from omnisage.model.attention import AttentionInput, attend, attend_by_torch
 
 Sizes = tuple[int, int, int, int, int, int]  # anchors, entities, own tokens, slots, heads, width
@@ -43,6 +44,12 @@ def make_input(sizes: Sizes, *, share: float = 0.7, has_factors: bool = False) -
         factors_BSH=(torch.rand(num_anchors, num_own + num_slots, num_heads) < 0.8) * 1.25 if has_factors else None,
     )
     return Made(tokens_UD, rest)
+
+
+def detached(rest: AttentionInput) -> AttentionInput:
+    """The same numbers without gradients, as inference has them."""
+    values = {field.name: getattr(rest, field.name) for field in fields(rest)}
+    return AttentionInput(**{name: None if x is None else x.detach() for name, x in values.items()})
 
 
 def to_double(made: Made) -> Made:
@@ -97,6 +104,51 @@ def test_the_native_form_equals_torchs_in_values_and_gradients(
         torch.testing.assert_close(
             ours[name].double(), expected, rtol=2e-5, atol=1e-4, msg=lambda text, name=name: f"{name}: {text}"
         )
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    sizes=st.tuples(
+        st.integers(1, 9),
+        st.integers(1, 9),
+        st.integers(1, 4),
+        st.integers(0, 20),
+        st.integers(1, 14),
+        st.sampled_from([16, 48, 64, 1040]),
+    ),
+    seed=st.integers(0, 2**31),
+)
+def test_tokens_in_bfloat16_are_read_as_if_they_were_widened_first(sizes: Sizes, seed: int) -> None:
+    """Bit for bit, in groups of slots of any size; torch's form reads them, too."""
+    torch.manual_seed(seed)
+    made = make_input(sizes)
+    brief_UD, rest = made.tokens_UD.detach().bfloat16(), detached(made.rest)
+    reads, totals = attend(brief_UD, rest)
+    for found, expected in zip((reads, totals), attend(brief_UD.float(), rest), strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    for found, expected in zip((reads, totals), attend_by_torch(brief_UD, rest), strict=True):
+        torch.testing.assert_close(found, expected, rtol=2e-5, atol=2e-4)
+
+
+@pytest.mark.parametrize("width", [1040, 4096, 12304])
+def test_wide_tokens_are_read_in_several_groups(width: int) -> None:
+    """11 tokens at a time, and 3, which are the own ones; the last width is more than a group holds."""
+    torch.manual_seed(0)
+    made = make_input((5, 7, 3, 20, 5, width), has_factors=True)
+    ours, theirs = (values_and_gradients(x, f(*x)) for x, f in ((made, attend), (to_double(made), attend_by_torch)))
+    for name, expected in theirs.items():
+        scale = max(1.0, float(expected.detach().abs().max()))
+        torch.testing.assert_close(ours[name].double() / scale, expected / scale, rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_are_not_asked_of_tokens_in_bfloat16() -> None:
+    made = make_input((2, 3, 1, 2, 1, 16))
+    arrays = [getattr(detached(made.rest), field.name) for field in fields(made.rest)]
+    given = [made.tokens_UD.detach().bfloat16().view(torch.uint16), *arrays]
+    given = [None if x is None else (x.view(torch.uint8) if x.dtype == torch.bool else x).numpy() for x in given]
+    reads, totals, weights = native_attend(tuple(given), num_threads=1)
+    with pytest.raises(ValueError, match="tokens must be float32 where gradients are asked for"):
+        attend_backward(tuple(given), weights, reads.reshape(1, 2, 16), totals, num_threads=1)
 
 
 def test_gradients_of_torchs_form_in_double_precision() -> None:

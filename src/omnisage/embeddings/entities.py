@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from omnisage.artifact import SCRATCH
 from omnisage.batches.entities import EMPTY, EntitySource, Ids
 from omnisage.embeddings.artifact import Vectors, hashes_path, write_array
+from omnisage.embeddings.config import TokenDtype
 from omnisage.embeddings.fingerprints import Hashes, hash_entities, hash_own
 from omnisage.embeddings.reuse import NEW, rows_of_entities
 from omnisage.embeddings.tokens import ROWS_PER_BLOCK, Tokens, embed_by_tokens, project
@@ -19,13 +20,15 @@ from omnisage.npy import open_npy
 from omnisage.tables.artifact import Tables
 from omnisage.training.artifact import Trained
 
-_ROWS_PER_CALL = 16 * ROWS_PER_BLOCK
+_ROWS_PER_CALL = 32 * ROWS_PER_BLOCK
 _ROWS_HASHED = 1 << 14  # at a time
 _CHOSEN_PER_CALL = 2048
 
 
-def write_entities(writer: Writer, tables: Tables, source: EntitySource, trained: Trained) -> dict[str, int]:
-    """Write the vectors of every entity of every type.
+def write_entities(
+    writer: Writer, tables: Tables, source: EntitySource, trained: Trained, dtype: TokenDtype
+) -> dict[str, int]:
+    """Write the vectors of every entity of every type, `dtype` being that of tokens meanwhile.
 
     Returns:
         By type, how many were computed.
@@ -38,7 +41,7 @@ def write_entities(writer: Writer, tables: Tables, source: EntitySource, trained
     todo = [t for t in rows if not writer.is_done("entities", t)]
     if todo:
         folder, embedders = writer.partial / SCRATCH / "tokens", trained.model.embedders
-        tokens = project(folder, embedders, source, _neighbors_of(source, new), writer.pool)
+        tokens = project(folder, embedders, source, _neighbors_of(source, new), writer.pool, dtype)
         for t in todo:
             kind = Kind("entities", t, tables.ids(t), trained.config.embedding_dim)
             compute = _computing(trained, source, t, tokens, writer.pool)

@@ -18,13 +18,15 @@ NEW = -1  # instead of a row: there is none
 
 
 def find_earlier(out: Path, plan: Plan) -> Path | None:
-    """The artifact in `out`, if the same model made it: vectors with equal hashes may then be taken."""
+    """The artifact in `out`, if the same model made it by the same tokens: vectors with equal hashes may be taken."""
     try:
         manifest = read_manifest(out, "embeddings")
     except OmnisageError:
         return None
     trained = manifest.plan.inputs.get("training")
-    return out if trained is not None and trained == plan.inputs.get("training") else None
+    is_same_model = trained is not None and trained == plan.inputs.get("training")
+    before, now = (of.config.get("tokens", "f32") for of in (manifest.plan, plan))
+    return out if is_same_model and before == now else None
 
 
 def rows_of_entities(earlier: Path | None, entity_type: str, hashes: Hashes) -> NDArray[np.int64]:

@@ -67,7 +67,7 @@ def run(
         )
     with one_torch_thread(), workers(num_threads) as pool:
         writer = Writer(begin(out, plan), None if is_anew else find_earlier(out, plan), config.dtype, pool)
-        num_entities = write_entities(writer, opened, source, trained)
+        num_entities = write_entities(writer, opened, source, trained, config.tokens)
         num_users = {name: write_users(writer, name, opened, trained) for name in trained.model.sequences}
         for name in num_users:
             write_queries(writer, name, opened, trained)

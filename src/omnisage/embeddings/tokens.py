@@ -15,16 +15,19 @@ import numpy as np
 import torch
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
+from torch import Tensor
 
 from omnisage.batches.batch import Bags, RawFeatures
 from omnisage.batches.entities import EntitySource, Ids, anchors_among_all
 from omnisage.batches.features import gather_features
+from omnisage.embeddings.config import TokenDtype
 from omnisage.model.attention import Scored
 from omnisage.model.embedder import EntityEmbedders
 from omnisage.progress import track
 
 # Products of one shape round each row alike wherever it stands: so no bit depends on what else is embedded.
-ROWS_PER_BLOCK = 1024
+# More rows than this make temporary arrays that the system gives back and clears anew each time: 3% of the time.
+ROWS_PER_BLOCK = 512
 _RANGE_SIZE = 65536  # rows between two marks that a killed run goes on from
 
 
@@ -33,12 +36,20 @@ class Tokens:
     """Rows of all types, one after the other, of which those that are needed are filled."""
 
     firsts: dict[str, int]  # the row of each type's first entity
-    tokens_UD: np.memmap[Any, Any]
+    tokens_UD: np.memmap[Any, Any]  # float32, or uint16: the bits of bfloat16
     scores_UG: dict[str, np.memmap[Any, Any]]  # by the type that reads
 
     def scored(self, reader: str) -> Scored:
         """As an entity of a type reads them."""
-        return Scored(torch.from_numpy(self.tokens_UD), torch.from_numpy(self.scores_UG[reader]))
+        tokens_UD = torch.from_numpy(self.tokens_UD)
+        brief = tokens_UD.dtype == torch.uint16
+        return Scored(tokens_UD.view(torch.bfloat16) if brief else tokens_UD, torch.from_numpy(self.scores_UG[reader]))
+
+    def fill(self, rows: NDArray[np.int64], tokens_RD: Tensor) -> None:
+        """Write some rows of tokens; scores are beside."""
+        if self.tokens_UD.dtype == np.uint16:
+            tokens_RD = tokens_RD.bfloat16().view(torch.uint16)
+        self.tokens_UD[rows] = tokens_RD.numpy()
 
     def flush(self) -> None:
         """Bring what was filled to the disk."""
@@ -56,7 +67,12 @@ def readers(source: EntitySource, neighbor_type: str) -> list[str]:
 
 
 def project(
-    folder: Path, embedders: EntityEmbedders, source: EntitySource, needed: dict[str, Ids], pool: Executor
+    folder: Path,
+    embedders: EntityEmbedders,
+    source: EntitySource,
+    needed: dict[str, Ids],
+    pool: Executor,
+    dtype: TokenDtype = "f32",
 ) -> Tokens:
     """Fill the rows of some entities, in files of `folder`; a killed run goes on at the first range that is missing.
 
@@ -65,9 +81,10 @@ def project(
         source: features of all entities.
         needed: by type, rising ids.
         pool: threads that take a block each; torch is to use one thread in each (`one_torch_thread`).
+        dtype: of tokens; scores are float32, of tokens before they are rounded.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tokens = _open_tokens(folder, embedders, source)
+    tokens = _open_tokens(folder, embedders, source, dtype)
     for entity_type, ids in needed.items():
         with track(f"tokens of {entity_type}", total=len(ids), unit="entities") as advance:
             for begin in range(0, len(ids), _RANGE_SIZE):
@@ -87,7 +104,7 @@ def project(
 def _project_block(embedders: EntityEmbedders, source: EntitySource, entity_type: str, tokens: Tokens, ids: Ids) -> int:
     tokens_BD = embedders.tokens(entity_type, _raw(source, entity_type, _filled(ids)))
     rows = tokens.firsts[entity_type] + ids.astype(np.int64)
-    tokens.tokens_UD[rows] = tokens_BD[: len(ids)].numpy()
+    tokens.fill(rows, tokens_BD[: len(ids)])
     for reader in readers(source, entity_type):
         tokens.scores_UG[reader][rows] = embedders.scores(reader, tokens_BD)[: len(ids)].numpy()
     return len(ids)
@@ -131,18 +148,19 @@ def _raw(source: EntitySource, entity_type: str, ids: Ids) -> RawFeatures:
     return {name: values if isinstance(values, Bags) else values.clone() for name, values in raw.items()}
 
 
-def _open_tokens(folder: Path, embedders: EntityEmbedders, source: EntitySource) -> Tokens:
+def _open_tokens(folder: Path, embedders: EntityEmbedders, source: EntitySource, dtype: TokenDtype) -> Tokens:
     firsts = dict(zip(source.num_entities, accumulate([0, *source.num_entities.values()]), strict=False))
     num_rows, empty = sum(source.num_entities.values()), torch.zeros(1, embedders.dim)
     scores = {t: _open(folder / f"scores-{t}.npy", (num_rows, embedders.scores(t, empty).shape[1])) for t in firsts}
-    return Tokens(firsts, _open(folder / "tokens.npy", (num_rows, embedders.dim)), scores)
+    kept_as = np.uint16 if dtype == "bf16" else np.float32
+    return Tokens(firsts, _open(folder / "tokens.npy", (num_rows, embedders.dim), kept_as), scores)
 
 
-def _open(path: Path, shape: tuple[int, int]) -> np.memmap[Any, Any]:
+def _open(path: Path, shape: tuple[int, int], dtype: type = np.float32) -> np.memmap[Any, Any]:
     """A file of zeros that takes no space on disk until rows are filled; or that of the run that was killed."""
     if path.exists():
         return open_memmap(path, mode="r+")
     temporary = path.with_suffix(".tmp")
-    open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
+    open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
     temporary.rename(path)
     return open_memmap(path, mode="r+")

@@ -1,7 +1,8 @@
 """Attention of one constant query over an entity's own tokens and its neighbors: what a collapsed layer reads.
 
-On a CPU in float32 a native kernel (`native/attention.hpp`) reads each neighbor's token where it lies; everywhere else
-torch copies tokens into slots. Both give the same up to rounding (`tests/model/test_attention.py`).
+On a CPU in float32 a native kernel (`native/attention.hpp`) reads each neighbor's token where it lies, in inference
+also in bfloat16; everywhere else torch copies tokens into slots. Both give the same up to rounding
+(`tests/model/test_attention.py`).
 
 Shapes: B anchors, U unique entities, J own tokens, K neighbor slots, S = J + K tokens, H heads, D width of tokens.
 """
@@ -16,6 +17,7 @@ from torch.nn import functional
 from omnisage import _native
 
 _NATIVE_TYPES = (torch.float32, torch.int64, torch.bool)
+_VIEWS = {torch.bool: torch.uint8, torch.bfloat16: torch.uint16}  # what NumPy has no name for, or our kernel another
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,14 @@ def attend(tokens_UD: Tensor, given: AttentionInput) -> tuple[Tensor, Tensor]:
         [H, B, D], what each head reads, and [H, B], the sums of the weights: 1 without dropout.
     """
     tensors = [tokens_UD, *(getattr(given, field.name) for field in fields(given))]
+    is_brief = tokens_UD.dtype == torch.bfloat16 and not any(x is not None and x.requires_grad for x in tensors)
     is_native = (
         not torch.compiler.is_exporting()
         and tokens_UD.shape[1] % 16 == 0
         and not given.log_weights_BK.requires_grad
-        and all(x is None or (x.device.type == "cpu" and x.dtype in _NATIVE_TYPES) for x in tensors)
+        and all(x is None or x.device.type == "cpu" for x in tensors)
+        and (is_brief or tokens_UD.dtype in _NATIVE_TYPES)
+        and all(x is None or x.dtype in _NATIVE_TYPES for x in tensors[1:])
     )
     return _NativeAttention.apply(*tensors) if is_native else attend_by_torch(tokens_UD, given)
 
@@ -72,7 +77,8 @@ def attend_by_torch(tokens_UD: Tensor, given: AttentionInput) -> tuple[Tensor, T
     slots_BHK = slots_BKH.transpose(1, 2)
     # The gate is linear, so it is applied to the sums.
     both_BGK = torch.cat([slots_BHK, slots_BHK * given.log_weights_BK[:, None]], dim=1)
-    offset_BHD, slope_BHD = (both_BGK @ functional.embedding(given.neighbors_BK, tokens_UD)).chunk(2, dim=1)
+    tokens_BKD = functional.embedding(given.neighbors_BK, tokens_UD).to(both_BGK.dtype)
+    offset_BHD, slope_BHD = (both_BGK @ tokens_BKD).chunk(2, dim=1)
     reads_BHD = (
         given.gates_2D[0] * offset_BHD
         + given.gates_2D[1] * slope_BHD
@@ -122,8 +128,6 @@ class _NativeAttention(torch.autograd.Function):
 
 
 def _arrays(given: Any) -> Any:
-    """As NumPy sees them; booleans as bytes."""
+    """As NumPy sees them; booleans as bytes, bfloat16 as its 16 bits."""
     contiguous = [None if x is None else x.detach().contiguous() for x in given]
-    return tuple(
-        None if x is None else (x.view(torch.uint8) if x.dtype == torch.bool else x).numpy() for x in contiguous
-    )
+    return tuple(None if x is None else x.view(_VIEWS.get(x.dtype, x.dtype)).numpy() for x in contiguous)
