@@ -3,8 +3,9 @@
 A generated world (`training/worlds.py`): items with a vector of 128, a text of 40 tokens, and neighbors of power-law
 popularity. Batch by batch, every batch projects its unique neighbors anew: what the stage did before. The
 straightforward form (`training/straightforward.py`) projects every slot and runs torch's encoder layer. Both embed a
-sample and are compared with ours on it first. The floor is the time of ours' products at the measured matmul rate and
-of the bytes that attention must read at the measured bandwidth, one after the other.
+sample and are compared with ours on it; so is ours with tokens in bfloat16 (--bf16). The floor is the time of ours'
+products at the measured matmul rate and of the bytes that attention must read at the measured bandwidth, one after the
+other.
 
     python benchmarks/inference/batch.py                                              # 100,000 items, model of the demo
     python benchmarks/inference/batch.py --items 1000000 --paper --slots 150 --out batch.json
@@ -92,8 +93,10 @@ def limits_by_cpu() -> dict[str, float]:
     return {"operations_per_s": 2 * 1536**3 / multiply, "bytes_per_s": 8 * len(source) / copy}
 
 
-def by_tokens(embedders: EntityEmbedders, source: EntitySource, threads: int, found: dict[str, float]) -> np.ndarray:
-    """Everything that the stage does with entities: hashes, tokens, vectors, npy and Parquet."""
+def by_tokens(
+    embedders: EntityEmbedders, source: EntitySource, num_embedded: int, threads: int, found: dict[str, float]
+) -> np.ndarray:
+    """Everything that the stage does with entities: hashes, tokens of all, vectors of the first, npy and Parquet."""
     num_items = source.num_entities["item"]
     every = np.arange(num_items, dtype=np.uint32)
     with tempfile.TemporaryDirectory() as folder, one_torch_thread(), workers(threads) as pool:
@@ -103,15 +106,28 @@ def by_tokens(embedders: EntityEmbedders, source: EntitySource, threads: int, fo
         with watched("project", found):
             tokens = project(Path(folder) / "tokens", embedders, source, {"item": every}, pool)
         writer = Writer(Path(folder), None, "f32", pool)
-        kind = Kind("entities", "item", pa.array(every), embedders.entity_encoders["item"].skip.out_features)
+        dim = embedders.entity_encoders["item"].skip.out_features
+        kind = Kind("entities", "item", pa.array(every[:num_embedded]), dim)
         with watched("embed", found):
             writer.write(
                 kind,
-                np.full(num_items, NEW),
+                np.full(num_embedded, NEW),
                 lambda ids: embed_by_tokens(embedders, source, "item", ids, tokens, pool),
                 rows_per_call=16384,
             )
         return np.array(writer.entities("item"))
+
+
+def by_brief_tokens(
+    embedders: EntityEmbedders, source: EntitySource, ids: np.ndarray, threads: int, found: dict[str, float]
+) -> np.ndarray:
+    """Tokens of all in bfloat16, vectors of some."""
+    every = np.arange(source.num_entities["item"], dtype=np.uint32)
+    with tempfile.TemporaryDirectory() as folder, one_torch_thread(), workers(threads) as pool:
+        with watched("project_bf16", found):
+            tokens = project(Path(folder), embedders, source, {"item": every}, pool, "bf16")
+        with watched("embed_bf16", found):
+            return embed_by_tokens(embedders, source, "item", ids, tokens, pool)
 
 
 def floor(embedders: EntityEmbedders, source: EntitySource, limit: dict[str, float]) -> float:
@@ -124,7 +140,7 @@ def floor(embedders: EntityEmbedders, source: EntitySource, limit: dict[str, flo
     unused = 2 * dim * dim  # queries and keys are folded into constants
     products = 2.0 * (sum(p.numel() for p in matrices) - unused)
     heads = layer.self_attn.num_heads
-    return floor_s(limit, products) + floor_s(limit, 4.0 * heads * dim * num_slots, 4.0 * dim * num_slots)
+    return floor_s(limit, products) + floor_s(limit, 2.0 * heads * dim * num_slots, 4.0 * dim * num_slots)
 
 
 def main() -> None:
@@ -133,6 +149,8 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--slots", type=int, default=100)
     parser.add_argument("--paper", action="store_true", help="width 768, 12 heads, embeddings of 256")
+    parser.add_argument("--embed", type=int, help="items to embed by tokens, of which all have them; none: all")
+    parser.add_argument("--bf16", action="store_true", help="once more with tokens in bfloat16")
     parser.add_argument("--sample", type=int, default=8192, help="items to embed batch by batch")
     parser.add_argument("--straightforward", type=int, default=64, help="items to embed by the straightforward form")
     options: argparse.Namespace = parser.parse_args()
@@ -142,8 +160,21 @@ def main() -> None:
     config = ModelConfig(dim=768, num_heads=12, embedding_dim=256) if options.paper else ModelConfig()
     torch.manual_seed(options.seed)
     embedders = EntityEmbedders(describe_model(source, {}), config).eval()
-    found: dict[str, float] = {"items": options.items, "slots": options.slots, "dim": config.dim}
-    ours = by_tokens(embedders, replace(source), options.threads, found)
+    num_embedded = min(options.embed or options.items, options.items)
+    found: dict[str, float] = {
+        "items": options.items,
+        "embedded": num_embedded,
+        "slots": options.slots,
+        "dim": config.dim,
+    }
+    ours = by_tokens(embedders, replace(source), num_embedded, options.threads, found)
+    rates = dict[str, float]()
+    if options.bf16:
+        some = np.arange(num_embedded, dtype=np.uint32)
+        brief = by_brief_tokens(embedders, replace(source), some, options.threads, found)
+        found["largest_difference_of_bf16"] = float(np.abs(ours - brief).max())
+        seconds = found["project_bf16_cpu_s"] / options.items + found["embed_bf16_cpu_s"] / num_embedded
+        rates["by_bf16_tokens"] = 1 / seconds
     with watched("batch_by_batch", found):
         batches = embed_entities(embedders, source, "item", begin=0, end=options.sample, device=CPU)
     few = np.arange(options.straightforward, dtype=np.uint32)
@@ -152,8 +183,8 @@ def main() -> None:
         plain = embed(embedders, slots).numpy()
     found["largest_difference"] = float(np.abs(ours[: options.sample] - batches).max())
     found["largest_difference_of_straightforward"] = float(np.abs(ours[: len(few)] - plain).max())
-    seconds = found["project_cpu_s"] + found["embed_cpu_s"]
-    rates = {
+    seconds = found["project_cpu_s"] + found["embed_cpu_s"] * options.items / num_embedded
+    rates |= {
         "by_tokens": options.items / seconds,
         "with_hashes": options.items / (seconds + found["hash_cpu_s"]),
         "batch_by_batch": options.sample / found["batch_by_batch_cpu_s"],
