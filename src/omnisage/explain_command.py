@@ -6,9 +6,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from omnisage.catalog import Catalog, open_catalog
 from omnisage.errors import OmnisageError
 from omnisage.explain import Evidence, Explanation, Step, open_explainer
-from omnisage.serve.catalog import Catalog, open_catalog
 
 _NUM_SHOWN = 20  # neighbors of an entity
 _NUM_PATHS = 10

@@ -38,7 +38,7 @@ def test_weights_are_those_of_torchs_attention_over_the_whole_sequence(prepared:
     tokens_UD = torch.cat([embedders.feature_encoders[t].neighbor_tokens(v) for t, v in vectors.items()])
     anchors, encoder = batch.anchors[entity_type], embedders.entity_encoders[entity_type]
     assert isinstance(encoder, EntityEncoder)
-    known_B = embedders.newcomers[entity_type].is_known(batch.features[entity_type], anchors.rows_B, is_training=False)
+    known_B = embedders.known_ids[entity_type].is_known(batch.features[entity_type], anchors.rows_B, is_training=False)
     own_BFD = embedders.feature_encoders[entity_type].own_tokens(vectors[entity_type], anchors.rows_B, known_B)
     # An entity without neighbors does not read its degree.
     own_BFD = own_BFD.clone()

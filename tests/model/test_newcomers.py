@@ -8,7 +8,7 @@ from omnisage.batches.batch import Bags
 from omnisage.batches.description import LOG_DEGREE, FeatureDescription, TypeDescription
 from omnisage.model.config import ModelConfig
 from omnisage.model.features import FeatureEncoder
-from omnisage.model.newcomers import Newcomers
+from omnisage.model.newcomers import KnownIds
 
 IDENTITY = FeatureDescription("category", 4, is_id=True)
 FEATURES = {
@@ -24,8 +24,8 @@ RAW = {  # the last of five entities has no id: training has not seen it
 }
 
 
-def newcomers(chance: float, features: dict[str, FeatureDescription] = FEATURES) -> Newcomers:
-    return Newcomers(TypeDescription(features, 7, WALK_ENDS), ModelConfig(newcomer_dropout=chance))
+def newcomers(chance: float, features: dict[str, FeatureDescription] = FEATURES) -> KnownIds:
+    return KnownIds(TypeDescription(features, 7, WALK_ENDS), ModelConfig(newcomer_dropout=chance))
 
 
 def test_entities_are_known_by_their_own_id_and_training_hides_some() -> None:

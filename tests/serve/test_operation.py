@@ -11,8 +11,8 @@ import pytest
 from fastapi import FastAPI
 from serving import refusal, serving
 
+from omnisage.catalog import Catalog
 from omnisage.errors import OmnisageError
-from omnisage.serve.catalog import Catalog
 from omnisage.serve.config import ServeConfig
 from omnisage.serve.guard import RateLimit
 from omnisage.serve.page import mount_page
@@ -126,7 +126,7 @@ def test_an_error_of_ours_is_500_without_a_trace(
     def fail(*_: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr("omnisage.serve.catalog.Catalog.values", fail)
+    monkeypatch.setattr("omnisage.catalog.Catalog.values", fail)
     answer = client.get("/v1/entity", params={"type": "item", "id": 1000})
     assert refusal(answer) == (500, "internal")
     assert "secret" not in answer.text

@@ -83,6 +83,28 @@ def space_of(folder: Path) -> str:
     return read_manifest(folder, "embeddings").plan.inputs.get("training") or manifest_sha256(folder)
 
 
+def check_lineage(workspace: Path) -> str:
+    """Refuse embeddings of other tables, graph, neighbors or weights than those beside them.
+
+    Args:
+        workspace: where the artifacts are.
+
+    Returns:
+        The sha256 of the manifest of the embeddings.
+
+    Raises:
+        OmnisageError: a stage has not finished, or was run again since.
+    """
+    for stage, sha256 in read_manifest(workspace / "embeddings", "embeddings").plan.inputs.items():
+        read_manifest(workspace / stage, stage)
+        if manifest_sha256(workspace / stage) != sha256:
+            raise OmnisageError(
+                f"{workspace / 'embeddings'} was made from other {stage} than {workspace / stage}; "
+                "run `omnisage run` with the same config"
+            )
+    return manifest_sha256(workspace / "embeddings")
+
+
 def hashes_path(folder: Path, kind: str, name: str) -> Path:
     """The file with the hashes of what vectors depend on, of a kind (`entities`, `users`) and a type or sequence."""
     return folder / "hashes" / kind / f"{name}.npy"

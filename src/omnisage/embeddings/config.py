@@ -24,6 +24,6 @@ class EmbeddingsConfig(ConfigModel):
         TokenDtype,
         Field(
             description="of what each entity is to those whose neighbor it is, kept on disk while the stage runs on a "
-            "CPU: f32, or bf16 (half the disk and memory, and embeddings that differ in the third digit)"
+            "CPU: f32, or bf16 (half the disk and memory, and embeddings that differ by less than a thousandth)"
         ),
     ] = "f32"

@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from omnisage.artifact import manifest_sha256
 from omnisage.batches.batch import to_device
 from omnisage.batches.entities import EntitySource
 from omnisage.batches.newcomers import Newcomers, build_newcomer_batch
-from omnisage.embeddings.artifact import Embeddings, open_embeddings
+from omnisage.embeddings.artifact import Embeddings, check_lineage, open_embeddings
 from omnisage.embeddings.edges import EdgeReader
 from omnisage.embeddings.histories import HistoryReader
 from omnisage.errors import OmnisageError
@@ -143,12 +142,8 @@ def open_online(workspace: Path, *, base: Path | None = None, num_threads: int =
         OmnisageError: a stage has not finished, artifacts do not belong together, or the model reads two hops.
     """
     workspace = Path(workspace)
+    check_lineage(workspace)
     embeddings = open_embeddings(workspace / "embeddings")
-    for stage, sha256 in embeddings.manifest.plan.inputs.items():
-        if manifest_sha256(workspace / stage) != sha256:
-            raise OmnisageError(
-                f"{workspace / 'embeddings'} was made of another '{stage}' than {workspace / stage}; run `omnisage run`"
-            )
     trained = open_trained(workspace / "training")
     if trained.config.num_hops > 1:
         raise OmnisageError(

@@ -1,6 +1,6 @@
 """Explains embeddings by what they are made of.
 
-Reads `tables`, `graph`, `neighbors`, `training` and `embeddings`. Entities are dense ids; `serve.catalog` names them.
+Reads `tables`, `graph`, `neighbors`, `training` and `embeddings`. Entities are dense ids; `catalog` names them.
 """
 
 from dataclasses import dataclass

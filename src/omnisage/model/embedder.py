@@ -16,7 +16,7 @@ from omnisage.model.encoder import EntityEncoder
 from omnisage.model.features import FeatureEncoder
 from omnisage.model.late import Unprojected, pays
 from omnisage.model.modules import Modules, widened
-from omnisage.model.newcomers import Newcomers
+from omnisage.model.newcomers import KnownIds
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class EntityEmbedders(nn.Module):
         super().__init__()
         self._config = config
         self.feature_encoders = Modules({t: FeatureEncoder(d, config) for t, d in description.types.items()})
-        self.newcomers = {t: Newcomers(d, config) for t, d in description.types.items()}
+        self.known_ids = {t: KnownIds(d, config) for t, d in description.types.items()}
         if config.aggregator == "transformer":
             encoders = {t: EntityEncoder(d.num_own, d.num_slots, config) for t, d in description.types.items()}
         else:
@@ -102,14 +102,14 @@ class EntityEmbedders(nn.Module):
         anchors: Anchors,
     ) -> Tensor:
         """The anchors of one type, [B, E]."""
-        features, newcomers = self.feature_encoders[entity_type], self.newcomers[entity_type]
-        known_B = newcomers.is_known(raw, anchors.rows_B, is_training=self.training)
+        features, known_ids = self.feature_encoders[entity_type], self.known_ids[entity_type]
+        known_B = known_ids.is_known(raw, anchors.rows_B, is_training=self.training)
         return self.entity_encoders[entity_type](
             features.own_tokens(vectors, anchors.rows_B, known_B),
             neighbors,
             anchors.neighbors_BK,
             anchors.log_weights_BK if self._config.aggregator == "transformer" else anchors.weights_BK,
-            newcomers.hide_walks(anchors.present_BK, known_B) if self.training else anchors.present_BK,
+            known_ids.hide_walks(anchors.present_BK, known_B) if self.training else anchors.present_BK,
             direct_BE=features.direct_vectors(raw, anchors.rows_B, known_B),
         )
 

@@ -47,7 +47,7 @@ def attention_of(embedders: EntityEmbedders, batch: EntityBatch) -> dict[str, At
     for t, anchors in batch.anchors.items():
         encoder = embedders.entity_encoders[t]
         assert isinstance(encoder, EntityEncoder), "is_explained says which models have weights"
-        known_B = embedders.newcomers[t].is_known(batch.features[t], anchors.rows_B, is_training=False)
+        known_B = embedders.known_ids[t].is_known(batch.features[t], anchors.rows_B, is_training=False)
         own_BFD = encoders[t].own_tokens(vectors[t], anchors.rows_B, known_B)
         own_BFD, present_BK = encoder.input_dropout(own_BFD, anchors.present_BK)
         given = encoder.attention_input(own_BFD, neighbors, anchors.neighbors_BK, anchors.log_weights_BK, present_BK)

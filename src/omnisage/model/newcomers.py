@@ -17,7 +17,7 @@ from omnisage.model.config import ModelConfig
 _KEPT_WALKS = 0.5  # share of a hidden entity's walks: newcomers have relations and no events, or the other way round
 
 
-class Newcomers:
+class KnownIds:
     """Which entities of a type are known by their own id; types without one have no newcomers."""
 
     def __init__(self, description: TypeDescription, config: ModelConfig):

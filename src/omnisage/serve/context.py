@@ -7,10 +7,10 @@ import numpy as np
 from fastapi import Depends, Request
 from numpy.typing import NDArray
 
+from omnisage.catalog import Id
 from omnisage.embeddings.online import Online
 from omnisage.errors import OmnisageError
 from omnisage.schema import unknown_name
-from omnisage.serve.catalog import Id
 from omnisage.serve.config import LimitsConfig, ServeConfig
 from omnisage.serve.errors import ApiError
 from omnisage.serve.holder import Holder

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.dataset
 
-from omnisage.serve.catalog import Id
+from omnisage.catalog import Id
 from omnisage.tables.artifact import Tables
 from omnisage.tables.images import open_image
 

@@ -12,17 +12,15 @@ from pathlib import Path
 import pyarrow as pa
 
 from omnisage.artifact import manifest_sha256, read_manifest
-from omnisage.embeddings.artifact import Embeddings
+from omnisage.catalog import Catalog, open_catalog
+from omnisage.embeddings.artifact import Embeddings, check_lineage
 from omnisage.embeddings.online import Online, open_online
 from omnisage.errors import OmnisageError
 from omnisage.explain import Explainer, open_explainer
 from omnisage.index.artifact import Index, open_index
-from omnisage.serve.catalog import Catalog, open_catalog
 from omnisage.serve.explorer_cell import ExplorerCell
 from omnisage.serve.images import Images
 from omnisage.serve.search import searchable
-
-_INPUTS = ("tables", "graph", "neighbors", "training")
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def open_served(name: str, workspace: Path, *, base: Path | None = None, num_thr
         OmnisageError: a stage has not run, or they are of different runs: one of them is being made anew.
     """
     version = version_of(workspace)
-    sha256 = _check_lineage(workspace)
+    sha256 = check_lineage(workspace)
     index = open_index(workspace / "index", embeddings=workspace / "embeddings", num_threads=num_threads)
     online = _open_online(workspace, base, num_threads)
     explainer = open_explainer(workspace) if online is None else _explainer_of(online)
@@ -78,7 +76,7 @@ def open_served(name: str, workspace: Path, *, base: Path | None = None, num_thr
     served = Served(
         name, workspace, sha256, version, loaded_at, catalog, embeddings, index, texts, explainer, images, online
     )
-    if _check_lineage(workspace) != sha256:  # replaced while it was being opened
+    if check_lineage(workspace) != sha256:  # replaced while it was being opened
         raise OmnisageError(f"{workspace} was changed while it was opened; it is opened again when it is complete")
     return served
 
@@ -102,16 +100,3 @@ def version_of(workspace: Path) -> str | None:
     except OSError:
         return None
     return hashlib.sha256("".join(parts).encode()).hexdigest()
-
-
-def _check_lineage(workspace: Path) -> str:
-    """Refuse embeddings of other tables, graph, neighbors or weights than those beside them."""
-    inputs = read_manifest(workspace / "embeddings", "embeddings").plan.inputs
-    for stage in _INPUTS:
-        read_manifest(workspace / stage, stage)
-        if inputs.get(stage) != manifest_sha256(workspace / stage):
-            raise OmnisageError(
-                f"{workspace / 'embeddings'} was made from other {stage} than {workspace / stage}; "
-                "run `omnisage run` with the same config"
-            )
-    return manifest_sha256(workspace / "embeddings")
