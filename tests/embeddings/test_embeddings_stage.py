@@ -201,15 +201,20 @@ def test_vectors_do_not_depend_on_ranges_or_on_what_is_embedded_beside(
 
 
 def test_tokens_of_16_bits_change_embeddings_by_little_and_no_earlier_ones_are_taken(
-    prepared: Prepared, training: Path, finished: Path, tmp_path: Path
+    prepared: Prepared, training: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("the native kernel reads these tokens")
+
     shutil.copytree(finished, tmp_path / "embeddings")
     plan = Plan("embeddings", EmbeddingsConfig(tokens="bf16").model_dump(), 0, {"training": "the same"})
     earlier = json.loads((finished / "manifest.json").read_text())
     earlier["plan"]["inputs"] = {"training": "the same"}
     (tmp_path / "embeddings" / "manifest.json").write_text(json.dumps(earlier))
     given = {"num_threads": 1, "training": training, **prepared.inputs()}
-    manifest = stage.run(EmbeddingsConfig(tokens="bf16"), plan, tmp_path / "embeddings", **given)
+    with monkeypatch.context() as patched:
+        patched.setattr("omnisage.model.attention.attend_by_torch", fail)
+        manifest = stage.run(EmbeddingsConfig(tokens="bf16"), plan, tmp_path / "embeddings", **given)
     whole, brief = open_embeddings(finished), open_embeddings(tmp_path / "embeddings")
     assert manifest.counts["computed"]["entities"] == prepared.source().num_entities
     for name, vectors in whole.entities.items():

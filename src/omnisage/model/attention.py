@@ -55,7 +55,9 @@ def attend(tokens_UD: Tensor, given: AttentionInput) -> tuple[Tensor, Tensor]:
         [H, B, D], what each head reads, and [H, B], the sums of the weights: 1 without dropout.
     """
     tensors = [tokens_UD, *(getattr(given, field.name) for field in fields(given))]
-    is_brief = tokens_UD.dtype == torch.bfloat16 and not any(x is not None and x.requires_grad for x in tensors)
+    # Without gradients, views of parameters may still say that they require one.
+    is_learning = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
+    is_brief = tokens_UD.dtype == torch.bfloat16 and not is_learning
     is_native = (
         not torch.compiler.is_exporting()
         and tokens_UD.shape[1] % 16 == 0
