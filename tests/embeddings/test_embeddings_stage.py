@@ -217,8 +217,8 @@ def test_tokens_of_16_bits_change_embeddings_by_little_and_no_earlier_ones_are_t
         manifest = stage.run(EmbeddingsConfig(tokens="bf16"), plan, tmp_path / "embeddings", **given)
     whole, brief = open_embeddings(finished), open_embeddings(tmp_path / "embeddings")
     assert manifest.counts["computed"]["entities"] == prepared.source().num_entities
-    for name, vectors in whole.entities.items():
-        assert 0 < np.abs(brief.entities[name] - vectors).max() < 0.02
+    differences = [np.abs(brief.entities[name] - vectors).max() for name, vectors in whole.entities.items()]
+    assert 0 < max(differences) < 0.02  # those of a type without neighbors are the same
     again = stage.run(EmbeddingsConfig(tokens="bf16"), plan, tmp_path / "embeddings", **given)
     assert set(again.counts["computed"]["entities"].values()) == {0}
 
