@@ -18,10 +18,11 @@ from omnisage.artifact import Plan, discard_partial, manifest_sha256, read_manif
 from omnisage.errors import OmnisageError
 from omnisage.launch import read_launch
 from omnisage.pipeline import STAGES, Job, Stage
+from omnisage.runs import record_run
 from omnisage.staleness import why_stale
 
 # Fields that change speed or memory, never a result: changing them makes nothing stale.
-WITHOUT_EFFECT: Any = {"memory_limit": True, "engine": True, "training": {"checkpoint_every"}}
+WITHOUT_EFFECT: Any = {"memory_limit": True, "engine": True, "training": {"checkpoint_every", "peer_timeout_s"}}
 _NAME_DIGITS = 16  # of a plan's hash, in the name of a shared folder
 
 
@@ -79,16 +80,12 @@ def run_one(job: Job, name: str, *, force: bool = False, stages: tuple[Stage, ..
         OmnisageError: an input is missing or stale; the message names the command to run first.
     """
     stage = next(stage for stage in stages if stage.name == name)
-    # Of the processes of a training on many devices the first one keeps others out.
-    with exclusive(job.workspace) if read_launch().is_first else nullcontext():
-        needed = _ancestors(stage, stages)
-        for state in inspect(job, tuple(other for other in stages if other.name in needed)):
-            if state.reason is not None:
-                command = next(other.command_line for other in stages if other.name == state.stage)
-                raise OmnisageError(
-                    f"'{name}' needs the artifact of '{state.stage}', which is missing or stale ({state.reason}); "
-                    f"run `{command}` with the same config first, or `omnisage run` for all seven stages"
-                )
+    # Of the processes of a training on many devices the first one keeps others out, and reads the user's tables to say
+    # whether the inputs are up to date.
+    is_first = read_launch().is_first
+    with exclusive(job.workspace) if is_first else nullcontext():
+        if is_first:
+            _refuse_stale_inputs(job, stage, stages)
         return run_if_stale(job, stage, make_plan(job, stage), force=force)
 
 
@@ -108,6 +105,17 @@ def run_shared(job: Job, *, stages: tuple[Stage, ...] = STAGES) -> tuple[Job, li
         job = replace(job, folders={**job.folders, stage.name: name})
         outcomes.append(run_if_stale(job, stage, plan))
     return job, outcomes
+
+
+def _refuse_stale_inputs(job: Job, stage: Stage, stages: tuple[Stage, ...]) -> None:
+    needed = _ancestors(stage, stages)
+    for state in inspect(job, tuple(other for other in stages if other.name in needed)):
+        if state.reason is not None:
+            command = next(other.command_line for other in stages if other.name == state.stage)
+            raise OmnisageError(
+                f"'{stage.name}' needs the artifact of '{state.stage}', which is missing or stale ({state.reason}); "
+                f"run `{command}` with the same config first, or `omnisage run` for all seven stages"
+            )
 
 
 def _ancestors(stage: Stage, stages: tuple[Stage, ...]) -> set[str]:
@@ -137,7 +145,10 @@ def run_if_stale(job: Job, stage: Stage, plan: Plan, *, place: str = "", force: 
     except Exception as error:
         error.add_note(f"while running stage '{stage.name}' in {folder}")
         raise
-    return Outcome(stage.name, time.perf_counter() - started, manifest.counts)
+    seconds = time.perf_counter() - started
+    if read_launch().is_first:
+        record_run(job.workspace, stage.name, manifest_sha256(folder), seconds)
+    return Outcome(stage.name, seconds, manifest.counts)
 
 
 def make_plan(job: Job, stage: Stage) -> Plan:

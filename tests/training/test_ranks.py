@@ -125,6 +125,13 @@ def test_all_processes_stop_at_a_loss_that_is_not_finite_and_one_says_so(linked:
     assert command.printed(1).read_text() == ""
 
 
+def test_processes_of_different_configs_refuse_to_train_together(linked: Command, tmp_path: Path) -> None:
+    command = linked.copy(tmp_path / "workspace")
+    assert command.run(SIX_STEPS, num_ranks=2, only_last=["training.learning_rate=0.1"]) == [2, 2]
+    assert "have not the same config, seed or inputs; give every host the same config" in command.printed().read_text()
+    assert not command.partial.exists()
+
+
 def test_an_up_to_date_training_is_left_alone_by_all(two: Command, tmp_path: Path) -> None:
     command = two.copy(tmp_path / "workspace")
     assert command.run(SIX_STEPS, num_ranks=2) == [0, 0]

@@ -66,15 +66,27 @@ class Command:
         sets = [word for override in (*TINY, *overrides) for word in ("--set", override)]
         return ["training", str(self.yaml), "--workspace", str(self.workspace), *sets]
 
-    def run(self, overrides: Sequence[str] = (), *, num_ranks: int = 1, dies_at: Moment | None = None) -> list[int]:
-        """Exit codes of the processes, negative for a signal. The first may kill itself at a moment (`_Death`)."""
+    def run(
+        self,
+        overrides: Sequence[str] = (),
+        *,
+        num_ranks: int = 1,
+        dies_at: Moment | None = None,
+        only_last: Sequence[str] = (),
+    ) -> list[int]:
+        """Exit codes of the processes, negative for a signal. The first may kill itself at a moment (`_Death`).
+
+        Args:
+            only_last: further overrides, of the last process alone.
+        """
         environments: list[dict[str, str]] = [{}]
         if num_ranks > 1:
             port = _free_port()
             environments = [_environment(rank, num_ranks, port) for rank in range(num_ranks)]
         processes: list[BaseProcess] = []
         for rank, environment in enumerate(environments):
-            arguments = (self.arguments(overrides), environment, self.printed(rank), None if rank else dies_at)
+            own = [*overrides, *(only_last if rank == num_ranks - 1 else ())]
+            arguments = (self.arguments(own), environment, self.printed(rank), None if rank else dies_at)
             processes.append(_CONTEXT.Process(target=_main, args=arguments))
             processes[-1].start()
         for process in processes:

@@ -1,14 +1,21 @@
-"""Checkpoints: weights, optimizer, counts of positives and position, in one safetensors file, replaced atomically."""
+"""Checkpoints: weights, optimizer, counts of positives and position, in one safetensors file, replaced atomically.
+
+The first rank alone writes and reads them, and sends the others what it has read: a host that looks for a file of
+another may be shown an older one, or none, by its cache of their shared file system.
+"""
 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from safetensors.torch import load_file, safe_open, save_file  # pyright: ignore[reportPrivateImportUsage]
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 from omnisage.artifact import SCRATCH, replace_file
 from omnisage.training.learner import Learner
+from omnisage.training.ranks import ALONE, Ranks
+
+_HEADER_BYTES = 8  # of safetensors: the length of the JSON that follows
 
 
 @dataclass(frozen=True)
@@ -27,14 +34,15 @@ def save_checkpoint(folder: Path, learner: Learner, position: Position) -> None:
     _save(_file(folder), learner.state(), {"state": json.dumps(state)})
 
 
-def load_checkpoint(folder: Path, learner: Learner) -> Position | None:
-    """Restore the learner from the checkpoint in `folder`, if there is one."""
+def load_checkpoint(folder: Path, learner: Learner, ranks: Ranks = ALONE) -> Position | None:
+    """Restore the learner, on every rank, from the checkpoint in the first rank's `folder`, if there is one."""
     path = _file(folder)
-    if not path.exists():
+    content = ranks.share_bytes(path.read_bytes() if ranks.is_first and path.exists() else b"")
+    if not content:
         return None
-    with safe_open(path, framework="pt") as file:
-        stored = json.loads(file.metadata()["state"])
-    learner.restore(load_file(path), stored["totals"])
+    end = _HEADER_BYTES + int.from_bytes(content[:_HEADER_BYTES], "little")
+    stored = json.loads(json.loads(content[_HEADER_BYTES:end])["__metadata__"]["state"])
+    learner.restore(load(content), stored["totals"])
     return Position(**stored["position"])
 
 

@@ -48,6 +48,10 @@ class TrainingConfig(ConfigModel):
         int, Field(ge=1, description="threads of torch; sums are rounded as they are split, so results depend on it")
     ] = 2
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    peer_timeout_s: Annotated[
+        float,
+        Field(gt=0, description="seconds that a rank waits for the others before it gives up; changes no result"),
+    ] = 1800.0
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:

@@ -51,8 +51,7 @@ def train(
     Raises:
         OmnisageError: a loss or its gradient is not finite.
     """
-    position = load_checkpoint(folder, learner) or Position(step=0, best=-1.0, num_since_best=0)
-    ranks.wait()  # until all have read it
+    position = load_checkpoint(folder, learner, ranks) or Position(step=0, best=-1.0, num_since_best=0)
     learner.model.train()
     with (
         closing(MetricsLog(folder if ranks.is_first else None, position.step)) as metrics,

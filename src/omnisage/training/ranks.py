@@ -25,11 +25,9 @@ from torch import Tensor, distributed, nn
 
 from omnisage.batches.batch import OwnAnchors
 from omnisage.batches.share import WHOLE, Share
+from omnisage.errors import OmnisageError
 from omnisage.launch import Launch
 from omnisage.model.embedder import Embedded
-
-# A process that ends is noticed by torchrun, which ends the others; waiting is for slow checkpoints and validations.
-_TIMEOUT = timedelta(hours=2)
 
 
 @dataclass(frozen=True)
@@ -101,6 +99,30 @@ class Ranks:
         """The first rank's answer, on every rank."""
         return self.agree({"answer": float(answer)})["answer"] != 0
 
+    def share_bytes(self, content: bytes) -> bytes:
+        """The first rank's bytes, on every rank."""
+        if not self.are_many:
+            return content
+        size = int(self.agree({"size": float(len(content))})["size"])
+        if size == 0:
+            return b""
+        sent = torch.frombuffer(bytearray(content), dtype=torch.uint8) if self.is_first else None
+        shared = torch.empty(size, dtype=torch.uint8) if sent is None else sent
+        distributed.broadcast(shared, src=0)
+        return content if self.is_first else shared.numpy().tobytes()
+
+    def check_alike(self, text: str, difference: str) -> None:
+        """Stop every rank unless all have the same text.
+
+        Raises:
+            OmnisageError: they have not; with the difference as the message.
+        """
+        is_alike = torch.tensor([self.share_bytes(text.encode()) == text.encode()], dtype=torch.int32)
+        if self.are_many:
+            distributed.all_reduce(is_alike, distributed.ReduceOp.MIN)
+        if not is_alike:
+            raise OmnisageError(difference)
+
     def agree(self, values: dict[str, float]) -> dict[str, float]:
         """The first rank's values, by the same names: what decides when to stop must be the same everywhere."""
         if not self.are_many or not values:
@@ -136,8 +158,12 @@ class _JoinRows(torch.autograd.Function):
 
 
 @contextmanager
-def join_ranks(launch: Launch, device: torch.device) -> Generator[Ranks]:
-    """Meet the other processes of `torchrun`: over gloo, for tensors on a GPU over NCCL."""
+def join_ranks(launch: Launch, device: torch.device, *, timeout_s: float) -> Generator[Ranks]:
+    """Meet the other processes of `torchrun`: over gloo, for tensors on a GPU over NCCL.
+
+    A process that ends closes its connections, and the others fail at once; one whose host vanishes is given up after
+    `timeout_s` seconds.
+    """
     if launch.num_ranks == 1:
         yield ALONE
         return
@@ -145,7 +171,7 @@ def join_ranks(launch: Launch, device: torch.device) -> Generator[Ranks]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl"
-    distributed.init_process_group(backend, timeout=_TIMEOUT)
+    distributed.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
     try:
         yield Ranks(Share(launch.rank, launch.num_ranks))
     finally:

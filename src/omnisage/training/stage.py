@@ -24,6 +24,11 @@ from omnisage.training.loop import train
 from omnisage.training.ranks import Ranks, join_ranks
 from omnisage.training.validation import validate
 
+_DIFFERENT_PLANS = (
+    "the processes of this training have not the same config, seed or inputs; give every host the same config file and "
+    "`--set` options, and a workspace that all share"
+)
+
 
 def run(
     config: LearningConfig,
@@ -48,12 +53,13 @@ def run(
     torch.use_deterministic_algorithms(device.type == "cpu")
     # Nothing reads memory before it is written; filling it takes 5% of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
-    with join_ranks(launch, device) as ranks:
+    with join_ranks(launch, device, timeout_s=config.training.peer_timeout_s) as ranks:
+        ranks.check_alike(plan.sha256(), _DIFFERENT_PLANS)
         is_finished = ranks.ask_first(ranks.is_first and finish_killed(out, plan) is not None)
         if not is_finished:
             _run(config, plan, out, tables=tables, graph=graph, neighbors=neighbors, device=device, ranks=ranks)
         ranks.wait()
-    return read_manifest(out, plan.stage)
+    return read_manifest(out, plan.stage) if ranks.is_first else Manifest(plan)  # another host may not see it yet
 
 
 def _run(
@@ -83,7 +89,6 @@ def _run(
             "entity_feature": entity_feature.model_dump() if entity_feature.weight > 0 else None,
         }
         write_json(begin(out, plan) / "model.json", built_from)
-    ranks.wait()  # for what an interrupted run has left, or for the first rank to have removed it
 
     def score(model: Model) -> dict[str, float]:
         return validate(model, source, opened, max_length=config.model.sequence.max_length, ranks=ranks)
