@@ -18,7 +18,7 @@ ORDER += ["explain", "explorer", "baselines", "evaluation", "serve"]
 DOORS = ("artifact", "images", "config", "leaks", "newcomers", "online", "filters", "smaller")
 # They know the stages, never the reverse.
 COMMANDS = ("pipeline", "runner", "refresh", "staleness", "terminal", "cli", "config", "study")
-COMMANDS += ("explain_command", "explorer_command", "place", "use_commands")
+COMMANDS += ("explain_command", "explorer_command", "place", "use_commands", "runs", "status", "status_command")
 
 MAX_LINES, MAX_FUNCTION_LINES, MAX_ARGUMENTS = 400, 60, 7
 MAX_LOOP_LINES = 250  # the training loop, one function in sight

@@ -10,7 +10,7 @@ from typing import get_args
 
 import pytest
 
-from omnisage import __version__, cli
+from omnisage import __version__, cli, status_command
 from omnisage.baseline_stages import BASELINES
 from omnisage.cli import main
 from omnisage.pipeline import STAGES, Job
@@ -138,7 +138,7 @@ def test_status_explains_in_words_and_in_json(
     assert call(monkeypatch, "status", str(config_file), "--json") == 0
     states = json.loads(capsys.readouterr().out)
     assert [state["stage"] for state in states] == [stage.name for stage in STAGES]
-    assert states[0] == {"stage": "tables", "reason": "has not run", "counts": None}
+    assert states[0]["reason"] == "has not run"
     assert not (config_file.parent / "workspace").exists()
 
 
@@ -151,7 +151,7 @@ def test_the_workspace_is_beside_the_config_unless_named(
         jobs.append(job)
         return [State("tables", None, {})]
 
-    monkeypatch.setattr(cli, "inspect", record)
+    monkeypatch.setattr(status_command, "inspect", record)
     monkeypatch.chdir(config_file.parent.parent)
     relative = config_file.relative_to(Path.cwd())
     call(monkeypatch, "status", str(relative))

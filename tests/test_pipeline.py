@@ -1,10 +1,8 @@
 """The whole pipeline on a world of 200 entities in four planted communities, by the command that users type."""
 
 import json
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,9 @@ from omnisage.neighbors.artifact import open_neighbors
 from omnisage.pipeline import STAGES
 from omnisage.tables.artifact import open_tables
 from world import NUM_COMMUNITIES, NUM_CREATORS, NUM_ITEMS, NUM_TAGS, community
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+from kills import Pipeline, differences, kill_again_and_again
 
 pytestmark = pytest.mark.slow
 
@@ -161,20 +162,12 @@ def test_the_number_of_threads_changes_no_byte(world: Path, workspace: Path, tmp
     assert [name for name in one if one[name] != two[name]] == []
 
 
-def test_a_run_killed_between_and_within_stages_continues_to_the_same_bytes(
+@pytest.mark.cluster
+def test_a_run_killed_at_random_moments_of_its_stages_continues_to_the_same_bytes(
     world: Path, workspace: Path, tmp_path: Path
 ) -> None:
-    for reached in ("graph", "training.partial"):
-        process = subprocess.Popen(command("run", world, tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        deadline = time.monotonic() + 900
-        while not (tmp_path / reached).exists():
-            assert process.poll() is None, process.communicate()[1]
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    printed = run(world, tmp_path)
-    assert any(line.split()[:2] == ["tables", "up"] for line in printed.splitlines())
-    killed, whole = content(tmp_path), content(workspace)
-    assert killed.keys() == whole.keys()
-    assert [name for name in whole if killed[name] != whole[name]] == []
+    overrides = tuple(f"{field}={value}" for field, value in (SMALL | {"num_threads": 1}).items())
+    undisturbed, killed = (Pipeline(world, folder, overrides) for folder in (workspace, tmp_path))
+    kills = kill_again_and_again(killed, undisturbed, num_kills=4, seed=0)
+    assert len(kills) >= 2, kills
+    assert differences(killed.content(), undisturbed.content()) == [], kills

@@ -15,21 +15,15 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from omnisage import __version__
-from omnisage.baseline_stages import BASELINES, baseline_states, run_baseline
+from omnisage.baseline_stages import BASELINES, run_baseline
 from omnisage.errors import OmnisageError
 from omnisage.launch import read_launch
 from omnisage.pipeline import STAGES, Job, Stage
 from omnisage.place import Force, Place
-from omnisage.runner import inspect, run_one, run_stale
+from omnisage.runner import run_one, run_stale
+from omnisage.status_command import status
 from omnisage.study.command import ablate
-from omnisage.terminal import (
-    print_error,
-    print_found,
-    print_outcomes,
-    print_results,
-    print_states,
-    print_states_json,
-)
+from omnisage.terminal import print_error, print_found, print_outcomes, print_results
 from omnisage.use_commands import explain, explorer, serve
 
 app = App(
@@ -70,17 +64,6 @@ _GRACE_S = 2.0
 app["--help"].group = app["--version"].group = _OPTIONS
 
 
-_Json = Annotated[
-    bool,
-    Parameter(
-        name="--json",
-        negative="",
-        show_default=False,
-        help="Print a JSON list of stage, reason (null when up to date) and counts.",
-    ),
-]
-
-
 @app.command(group=_PIPELINE)
 def run(place: Place, *, force: Force = False) -> None:
     """Run every stage that is stale, then print the results and where the report is.
@@ -95,19 +78,7 @@ def run(place: Place, *, force: Force = False) -> None:
     _print_evaluation(job, place)
 
 
-@app.command(group=_PIPELINE)
-def status(place: Place, *, as_json: _Json = False) -> None:
-    """Say which stages, and which baselines of those that were trained, are stale and why; change nothing.
-
-    Example: `omnisage status omnisage.yaml`
-    """
-    job = place.job()
-    states = inspect(job)
-    states += baseline_states(job, states)
-    if as_json:
-        print_states_json(states)
-    else:
-        print_states(states)
+app.command(status, group=_PIPELINE)
 
 
 @app.command(group=_PIPELINE)
@@ -240,15 +211,19 @@ def search(
 
 
 @app.command(group=_DATA)
-def schema() -> None:
+def schema(of: Literal["config", "status"] = "config") -> None:
     """Print the JSON schema of the config file, from which editors complete and check it.
 
     Example: `omnisage schema > omnisage.schema.json`, then let the config begin with
     `# yaml-language-server: $schema=omnisage.schema.json`
+
+    Args:
+        of: `status`: of what `omnisage status --json` prints.
     """
     from omnisage.config import json_schema
+    from omnisage.status import status_schema
 
-    print(json.dumps(json_schema(), indent=1))
+    print(json.dumps(json_schema() if of == "config" else status_schema(), indent=1))
 
 
 app.command(ablate, group=_PIPELINE)
@@ -290,7 +265,10 @@ def convert(dataset: Dataset, source: Path, out: Path) -> None:
 
 
 def main() -> None:
-    """Entry point: errors that the user can fix are one line and exit code 2, Ctrl-C is 130."""
+    """Entry point: errors that the user can fix are one line and exit code 2, Ctrl-C is 130.
+
+    All codes: `docs/orchestration.md`.
+    """
     # Threads of torch that wait by spinning take the cores from those that work: on a busy machine a training step
     # of 0.1 s took 2.9 s. OpenMP reads this when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

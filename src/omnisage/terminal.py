@@ -53,11 +53,6 @@ def print_states(states: list[State]) -> None:
     _console().print(table)
 
 
-def print_states_json(states: list[State]) -> None:
-    """The same for programs: a list of `{stage, reason, counts}`; a reason of null means up to date."""
-    print(json.dumps([dataclasses.asdict(state) for state in states], indent=1))
-
-
 def print_results(headers: list[str], rows: list[list[str]], report: Path, serve: str) -> None:
     """The result table of the evaluation, where its report is, and the command that serves the embeddings."""
     table = Table(box=None, header_style="bold", pad_edge=False)

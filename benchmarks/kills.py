@@ -1,0 +1,147 @@
+"""Kills `omnisage run` at random moments of every stage, starts it again, and compares what it leaves in the end.
+
+    python benchmarks/kills.py examples/your_tables/omnisage.yaml --kills 20 --out kills.json
+
+First an undisturbed run, whose stages' times say how long each takes here. Then, in another workspace, the same command
+again and again: kill i of n meets stage 7 i / n, at a random moment of its time, by SIGKILL. At last it is left alone,
+and every file of every artifact is compared with the undisturbed run's, byte for byte (TensorBoard's carry the time of
+day). Ends with exit code 1 if one differs. Results as JSON: in which stage each kill met it, and how far into it.
+"""
+
+import argparse
+import json
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TextIO
+
+from omnisage.pipeline import STAGES
+from omnisage.runs import FILE
+
+_BEGIN = re.compile(r"^\[\d/7\] (\w+): ")  # what a run says when a stage begins
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Where a run was killed."""
+
+    stage: str
+    seconds: float  # after it began, or went on
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """`omnisage run` of a config in a workspace."""
+
+    config: Path
+    workspace: Path
+    overrides: tuple[str, ...] = ()
+
+    @contextmanager
+    def started(self) -> Iterator[subprocess.Popen[str]]:
+        """The command, running; killed at the end if it still runs."""
+        sets = [word for field in self.overrides for word in ("--set", field)]
+        line = [sys.executable, "-m", "omnisage", "run", str(self.config), "--workspace", str(self.workspace), *sets]
+        with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def run(self) -> None:
+        """Run to the end."""
+        with self.started() as process:
+            _, errors = process.communicate()
+        if process.returncode != 0:
+            raise SystemExit(f"the run ended with exit code {process.returncode}:\n{errors}")
+
+    def stage_seconds(self) -> dict[str, float]:
+        """How long each stage took."""
+        runs = [json.loads(line) for line in (self.workspace / FILE).read_text().splitlines()]
+        return {run["stage"]: run["seconds"] for run in runs}
+
+    def content(self) -> dict[str, bytes]:
+        """Every file of every artifact, and of what should not be there."""
+        folders = [self.workspace / f"{stage.name}{end}" for stage in STAGES for end in ("", ".partial", ".old")]
+        files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+        return {str(p.relative_to(self.workspace)): p.read_bytes() for p in files if "tensorboard" not in p.parts}
+
+
+def kill_once(pipeline: Pipeline, stage: str, after_s: float) -> Kill | None:
+    """Start a run and kill it so many seconds after a stage has begun; None if it has finished before."""
+    with pipeline.started() as process:
+        assert process.stderr is not None
+        begun = _wait_for(stage, process.stderr)
+        if begun is None:
+            return None
+        time.sleep(after_s)
+        process.send_signal(signal.SIGKILL)
+        later = [found[1] for line in process.stderr if (found := _BEGIN.match(line))]
+        if process.wait() != -signal.SIGKILL:
+            return None
+    return Kill(later[-1] if later else begun, round(after_s, 3))
+
+
+def _wait_for(stage: str, printed: TextIO) -> str | None:
+    """Until a stage, or one after it, begins: which."""
+    names = [of.name for of in STAGES]
+    for line in printed:
+        found = _BEGIN.match(line)
+        if found and names.index(found[1]) >= names.index(stage):
+            return found[1]
+    return None
+
+
+def kill_again_and_again(pipeline: Pipeline, undisturbed: Pipeline, num_kills: int, seed: int) -> list[Kill]:
+    """Kill runs at random moments of all stages, in order, then run to the end."""
+    drawn, seconds = random.Random(seed), undisturbed.stage_seconds()
+    kills: list[Kill | None] = []
+    for number in range(num_kills):
+        stage = STAGES[len(STAGES) * number // num_kills].name
+        kills.append(kill_once(pipeline, stage, drawn.random() * seconds[stage]))
+    pipeline.run()
+    return [kill for kill in kills if kill is not None]
+
+
+def differences(found: dict[str, bytes], expected: dict[str, bytes]) -> list[str]:
+    """Files that are not the same in both, or are in one alone."""
+    return sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="as of `omnisage run`")
+    parser.add_argument("--folder", type=Path, default=Path("build/kills"), help="for both workspaces; kept")
+    parser.add_argument("--out", type=Path, help="file for the results, as JSON")
+    given = parser.parse_args(arguments)
+    undisturbed, pipeline = (
+        Pipeline(given.config, given.folder / name, tuple(given.set)) for name in ("undisturbed", "killed")
+    )
+    undisturbed.run()
+    kills = kill_again_and_again(pipeline, undisturbed, given.kills, given.seed)
+    expected = undisturbed.content()
+    differing = differences(pipeline.content(), expected)
+    by_stage = Counter(kill.stage for kill in kills)
+    for stage in STAGES:
+        print(f"{stage.name:<12}{by_stage[stage.name]:>3} kills")
+    print(f"{len(kills)} kills, {len(expected)} files, {len(differing)} differ: {', '.join(differing) or '-'}")
+    if given.out:
+        result = {"kills": [asdict(kill) for kill in kills], "files": len(expected), "differing": differing}
+        given.out.write_text(json.dumps(result, indent=1) + "\n")
+    return 1 if differing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
