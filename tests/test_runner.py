@@ -14,6 +14,7 @@ from omnisage.config import Config
 from omnisage.errors import OmnisageError
 from omnisage.pipeline import STAGES, Job, Stage
 from omnisage.runner import inspect, run_one, run_shared, run_stale
+from omnisage.runs import read_runs
 
 VALUES: dict[str, Any] = {
     "name": "fake",
@@ -79,6 +80,16 @@ def test_a_second_run_does_nothing(pipeline: FakePipeline) -> None:
     assert pipeline.run(force=True) == ["tables", "graph", "training"]
 
 
+def test_how_long_a_stage_took_is_kept_beside_the_artifacts(pipeline: FakePipeline) -> None:
+    pipeline.run()
+    first = read_runs(pipeline.folder / "workspace")
+    assert {stage for stage, _ in first} == {"tables", "graph", "training"}
+    pipeline.run()
+    assert read_runs(pipeline.folder / "workspace") == first
+    pipeline.run(graph={"prune": None})
+    assert len(read_runs(pipeline.folder / "workspace")) == 5
+
+
 def test_a_changed_field_makes_its_stage_stale_and_all_that_follow(pipeline: FakePipeline) -> None:
     pipeline.run()
     changed = {"graph": {"prune": {"alpha": 0.7}}}
@@ -107,7 +118,7 @@ def test_the_seed_makes_everything_stale_and_speed_nothing(pipeline: FakePipelin
     pipeline.run()
     assert pipeline.reasons(seed=5)[0] == "seed changed: 0 -> 5"
     assert pipeline.reasons(num_threads=3, memory_limit="1GB", name="other") == [None, None, None]
-    assert pipeline.reasons(training={"checkpoint_every": 7}) == [None, None, None]
+    assert pipeline.reasons(training={"checkpoint_every": 7, "peer_timeout_s": 9}) == [None, None, None]
     assert pipeline.reasons(engine={"tables": {"kind": "spark", "url": "yarn"}}) == [None, None, None]
 
 
@@ -153,6 +164,21 @@ def test_a_stage_alone_refuses_stale_inputs_and_names_the_command(pipeline: Fake
     assert run_one(pipeline.job(), "training", stages=pipeline.stages).seconds is None
     assert pipeline.calls == []
     assert run_one(pipeline.job(), "training", force=True, stages=pipeline.stages).seconds is not None
+
+
+def test_of_many_processes_the_first_one_alone_looks_at_the_tables(
+    pipeline: FakePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.run()
+    (pipeline.folder / "items.csv").unlink()
+    names = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+    for name, value in names.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(OmnisageError, match=r"needs the artifact of 'tables', .* \(input items.csv is gone\)"):
+        run_one(pipeline.job(), "training", stages=pipeline.stages)
+    monkeypatch.setenv("RANK", "1")
+    assert run_one(pipeline.job(), "training", stages=pipeline.stages).seconds is None
 
 
 def test_a_failing_stage_is_named_and_leaves_every_artifact_alone(pipeline: FakePipeline) -> None:
