@@ -32,9 +32,10 @@ from omnisage.pipeline import STAGES
 from omnisage.runs import FILE
 
 _CONTEXT = multiprocessing.get_context("forkserver")
+# Without `evaluation`, whose numba refuses to be forked.
 _CONTEXT.set_forkserver_preload(
     ["omnisage.config", "torch.utils.tensorboard", "torch._inductor.config"]
-    + [f"omnisage.{stage.name}.stage" for stage in STAGES]
+    + [f"omnisage.{stage.name}.stage" for stage in STAGES[:-1]]
 )
 _BEGIN = re.compile(r"^\[\d/7\] (\w+): ")  # what a run says when a stage begins
 

@@ -19,6 +19,7 @@ from omnisage.artifact import (
     manifest_sha256,
     partial_folder,
     read_manifest,
+    restore_replaced,
     write_json,
 )
 from omnisage.errors import OmnisageError
@@ -150,3 +151,28 @@ def test_json_files_are_replaced_at_once_and_refuse_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(file, {"a": float("nan")})
     assert file_sha256(file) == before
+
+
+def test_an_artifact_put_aside_by_a_killed_commit_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Killed(BaseException):
+        pass
+
+    def rename(path: Path, target: Path) -> Path:
+        if path == partial_folder(out):
+            raise Killed
+        return original(path, target)
+
+    out, original = tmp_path / "graph", Path.rename
+    restore_replaced(out)  # there is nothing
+    begin(out, PLAN)
+    first = commit(out, {"edges": 5})
+    restore_replaced(out)
+    assert read_manifest(out, "graph") == first
+    begin(out, replace(PLAN, seed=4))
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(Killed):
+        commit(out, {"edges": 6})
+    monkeypatch.undo()
+    assert not out.exists()
+    restore_replaced(out)
+    assert read_manifest(out, "graph") == first

@@ -171,3 +171,4 @@ def test_a_run_killed_at_random_moments_of_its_stages_continues_to_the_same_byte
     kills = kill_again_and_again(killed, undisturbed, num_kills=4, seed=0)
     assert len(kills) >= 2, kills
     assert differences(killed.content(), undisturbed.content()) == [], kills
+    assert not list(tmp_path.glob(".tables-spill-*"))

@@ -87,12 +87,26 @@ def finish_killed(folder: Path, plan: Plan) -> Manifest | None:
     return _finish(folder, manifest) if manifest.plan == plan else None
 
 
+def restore_replaced(folder: Path) -> None:
+    """Bring back the artifact that `commit` had put aside when it was killed before the new one took its place.
+
+    What reads its own earlier artifact, as `tables` does for ids that it has given, finds it there.
+    """
+    old = _old(folder)
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".old")
+
+
 def _finish(folder: Path, manifest: Manifest) -> Manifest:
     """Give a partial folder that has its manifest its final name; killed at any moment, it can be called again."""
     partial = partial_folder(folder)
     shutil.rmtree(partial / SCRATCH, ignore_errors=True)
     (partial / "plan.json").unlink(missing_ok=True)
-    old = folder.with_name(folder.name + ".old")
+    old = _old(folder)
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)

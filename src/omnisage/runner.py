@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from omnisage.artifact import Plan, discard_partial, manifest_sha256, read_manifest
+from omnisage.artifact import Plan, discard_partial, manifest_sha256, read_manifest, restore_replaced
 from omnisage.errors import OmnisageError
 from omnisage.launch import read_launch
 from omnisage.pipeline import STAGES, Job, Stage
@@ -134,6 +134,7 @@ def run_if_stale(job: Job, stage: Stage, plan: Plan, *, place: str = "", force: 
     if reason is None:
         return Outcome(stage.name, None, read_manifest(folder, stage.artifact).counts)
     if read_launch().is_first:
+        restore_replaced(folder)
         if force:
             discard_partial(folder)
         print(f"{place}{stage.name}: {reason}", file=sys.stderr, flush=True)

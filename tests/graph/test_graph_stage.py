@@ -54,6 +54,14 @@ def test_the_files_do_not_depend_on_the_bound_of_memory(tmp_path: Path) -> None:
     assert files[0] == files[1]
 
 
+def test_nothing_that_a_killed_run_left_becomes_part_of_the_graph(tmp_path: Path) -> None:
+    write_tables(tmp_path / "tables")
+    plan = Plan("graph", GraphConfig().model_dump(mode="json"), 3, {"tables": "0" * 64})
+    (begin(tmp_path / "graph", plan) / "manifest.json.tmp").write_text("{")
+    run(GraphConfig(), plan, tmp_path / "graph", num_threads=1, tables=tmp_path / "tables")
+    assert len(open_graph(tmp_path / "graph").degree["item"]) == 3  # every file that is there was sealed, and is there
+
+
 def test_missing_tables_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OmnisageError, match="run `omnisage tables` first"):
         run(GraphConfig(), Plan("graph", {}, 0, {}), tmp_path / "graph", num_threads=1, tables=tmp_path / "tables")

@@ -187,3 +187,16 @@ def test_an_environment_that_is_not_torchruns_is_refused(monkeypatch: pytest.Mon
     for name, value in {"WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "RANK": "3"}.items():
         monkeypatch.setenv(name, value)
     assert read_launch() == Launch(3, 4, 1, 2)
+
+
+def test_a_torchrun_whose_processes_could_not_be_started_again_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "0")
+    assert read_launch() == Launch(1, 2, 1, 2)
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
+    with pytest.raises(OmnisageError, match=r"set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in torchrun's environment"):
+        read_launch()
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "False")
+    assert read_launch() == Launch(1, 2, 1, 2)

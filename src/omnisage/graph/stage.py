@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from omnisage.artifact import Manifest, Plan, begin, commit
+from omnisage.artifact import Manifest, Plan, begin, commit, discard_partial
 from omnisage.graph.build import write_graph
 from omnisage.graph.checksums import seal
 from omnisage.graph.config import GraphConfig
@@ -41,6 +41,7 @@ def run(
         )
         for name, relation in opened.relations.items()
     }
+    discard_partial(out)  # nothing of a killed run is taken up, and its files would be sealed as the graph's
     partial = begin(out, plan)
     options = ListsOptions(config.prune, plan.seed, num_threads, memory_bytes)
 

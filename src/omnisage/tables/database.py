@@ -6,6 +6,7 @@ and what engines compute differently (lower case, draws at random) is not left t
 """
 
 import os
+import shutil
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from omnisage.engine import DuckdbEngine, SparkEngine
 from omnisage.tables.connection import ROWS_PER_BATCH, Connection
 from omnisage.tables.expressions import Table
 from omnisage.tables.on_duckdb import connect_duckdb
+
+_SPILL = ".tables-spill-"
 
 
 @contextmanager
@@ -35,7 +38,7 @@ def connect(
     Raises:
         OmnisageError: the data need more memory than the limit, even with spilling; or Spark cannot be started.
     """
-    with tempfile.TemporaryDirectory(dir=spill, prefix=".tables-spill-") as folder:
+    with tempfile.TemporaryDirectory(dir=spill, prefix=_SPILL) as folder:
         if isinstance(engine, SparkEngine):
             from omnisage.tables.on_spark import connect_spark
 
@@ -45,6 +48,12 @@ def connect(
             threads = num_threads or os.cpu_count() or 1
             with connect_duckdb(Path(folder), memory_limit=memory_limit, num_threads=threads) as connection:
                 yield connection
+
+
+def clear_spill(folder: Path) -> None:
+    """Remove what killed processes have spilled; the caller keeps other processes out of the folder."""
+    for left in folder.glob(f"{_SPILL}*"):
+        shutil.rmtree(left)
 
 
 def write_parquet(connection: Connection, expr: Table, path: Path) -> None:

@@ -12,7 +12,7 @@ from omnisage.tables.artifact import KEPT_ENCODINGS, Tables, open_tables
 from omnisage.tables.cold import Cold, open_cold, without_cold, write_cold
 from omnisage.tables.config import TablesConfig
 from omnisage.tables.connection import Connection
-from omnisage.tables.database import connect
+from omnisage.tables.database import clear_spill, connect
 from omnisage.tables.edges import Edges, open_pair_log, open_relation
 from omnisage.tables.encode import EncodedFeature, encode_features, write_encoded
 from omnisage.tables.entities import EntityTable, open_entities, write_entities
@@ -67,6 +67,7 @@ def run(config: TablesConfig, plan: Plan, out: Path, *, num_threads: int, base: 
     """
     source_files(config, base)
     out.parent.mkdir(parents=True, exist_ok=True)
+    clear_spill(out.parent)
     with connect(
         out.parent, memory_limit=config.memory_limit, num_threads=num_threads, engine=config.engine
     ) as connection:
