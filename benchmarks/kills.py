@@ -3,10 +3,11 @@
     python benchmarks/kills.py examples/your_tables/omnisage.yaml --kills 20 --out kills.json
 
 First an undisturbed run, whose stages' times say how long each takes here. Then, in another workspace, the same command
-again and again: kill i of n meets stage 7 i / n, at a random moment of its time, by SIGKILL. At last it is left alone,
-and every file of every artifact is compared with the undisturbed run's, byte for byte (TensorBoard's carry the time of
-day). Runs come from a fork server that has imported what they need: a start costs no seconds of imports. Ends with exit
-code 1 if a file differs. Results as JSON: in which stage each kill met it, and how far into it.
+again and again: kill i of n is meant for stage 7 i / n, by SIGKILL, in turn at a random moment of its time and before a
+random one of its files is opened, renamed or removed. A stage that goes on from what an earlier run left may be over
+before; then the kill meets a later one. At last it is left alone, and every file of every artifact is compared with the
+undisturbed run's, byte for byte (TensorBoard's carry the time of day). Runs come from a fork server that has imported
+what they need: a start costs no seconds of imports. Ends with exit code 1 if a file differs. Results as JSON.
 """
 
 import argparse
@@ -21,11 +22,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from omnisage import cli
 from omnisage.pipeline import STAGES
@@ -45,7 +46,8 @@ class Kill:
     """Where a run was killed."""
 
     stage: str
-    seconds: float  # after it began, or went on
+    seconds: float | None = None  # after it began, or went on
+    file: int | None = None  # before its so-manieth file
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,16 @@ class Pipeline:
     overrides: tuple[str, ...] = ()
 
     @contextmanager
-    def started(self) -> Iterator[tuple[BaseProcess, TextIO]]:
-        """The command, running, and what it says on its error stream; killed at the end if it still runs."""
+    def started(self, dies_at: Kill | None = None) -> Iterator[tuple[BaseProcess, TextIO]]:
+        """The command, running, and what it says on its error stream; killed at the end if it still runs.
+
+        Args:
+            dies_at: before which file it kills itself.
+        """
         sets = [word for field in self.overrides for word in ("--set", field)]
         arguments = ["run", str(self.config), "--workspace", str(self.workspace), *sets]
         reader, writer = _CONTEXT.Pipe(duplex=False)
-        process = _CONTEXT.Process(target=_main, args=(arguments, writer))
+        process = _CONTEXT.Process(target=_main, args=(arguments, writer, dies_at))
         process.start()
         writer.close()
         with reader, os.fdopen(os.dup(reader.fileno())) as printed:
@@ -92,28 +98,44 @@ class Pipeline:
         return {str(p.relative_to(self.workspace)): p.read_bytes() for p in files if "tensorboard" not in p.parts}
 
 
-def _main(arguments: list[str], writer: Connection) -> None:
+class _Death:
+    """SIGKILL of this process before a stage opens, renames or removes its so-manieth file."""
+
+    def __init__(self, stage: str, file: int):
+        self.folder, self.left = f"/{stage}.partial/", file
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event in ("open", "os.rename", "os.remove", "os.mkdir") and self.folder in f"{arguments[0]}/":
+            self.left -= 1
+            if self.left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _main(arguments: list[str], writer: Connection, dies_at: Kill | None) -> None:
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
     os.dup2(writer.fileno(), 2)
     writer.close()
     sys.argv = ["omnisage", *arguments]
+    if dies_at is not None and dies_at.file is not None:
+        sys.addaudithook(_Death(dies_at.stage, dies_at.file))
     cli.main()
 
 
-def kill_once(pipeline: Pipeline, stage: str, after_s: float) -> Kill | None:
-    """Start a run and kill it so many seconds after a stage has begun; None if it has finished before."""
-    with pipeline.started() as (process, printed):
-        begun = _wait_for(stage, printed)
+def kill_once(pipeline: Pipeline, wanted: Kill) -> Kill | None:
+    """Start a run and kill it; where it was then, None if it had finished."""
+    with pipeline.started(wanted) as (process, printed):
+        begun = _wait_for(wanted.stage, printed)
         if begun is None:
             return None
-        time.sleep(after_s)
-        process.kill()
+        if wanted.seconds is not None:
+            time.sleep(wanted.seconds)
+            process.kill()
         later = [found[1] for line in printed if (found := _BEGIN.match(line))]
         process.join()
         if process.exitcode != -signal.SIGKILL:
             return None
-    return Kill(later[-1] if later else begun, round(after_s, 3))
+    return replace(wanted, stage=later[-1] if later else begun)
 
 
 def _wait_for(stage: str, printed: TextIO) -> str | None:
@@ -132,7 +154,10 @@ def kill_again_and_again(pipeline: Pipeline, undisturbed: Pipeline, num_kills: i
     kills: list[Kill | None] = []
     for number in range(num_kills):
         stage = STAGES[len(STAGES) * number // num_kills].name
-        kills.append(kill_once(pipeline, stage, drawn.random() * seconds[stage]))
+        num_files = sum(path.is_file() for path in (undisturbed.workspace / stage).rglob("*"))
+        by_time = Kill(stage, seconds=round(drawn.random() * seconds[stage], 3))
+        by_file = Kill(stage, file=drawn.randint(1, num_files // 2 + 1))
+        kills.append(kill_once(pipeline, by_file if number % 2 else by_time))
     pipeline.run()
     return [kill for kill in kills if kill is not None]
 
