@@ -131,11 +131,14 @@ def kill_once(pipeline: Pipeline, wanted: Kill) -> Kill | None:
         if wanted.seconds is not None:
             time.sleep(wanted.seconds)
             process.kill()
-        later = [found[1] for line in printed if (found := _BEGIN.match(line))]
+        for line in printed:
+            if found := _BEGIN.match(line):  # the stage has ended before it had so many files
+                begun = found[1]
+                process.kill()
         process.join()
         if process.exitcode != -signal.SIGKILL:
             return None
-    return replace(wanted, stage=later[-1] if later else begun)
+    return replace(wanted, stage=begun)
 
 
 def _wait_for(stage: str, printed: TextIO) -> str | None:
