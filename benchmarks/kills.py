@@ -5,9 +5,9 @@
 First an undisturbed run, whose stages' times say how long each takes here. Then, in another workspace, the same command
 again and again: kill i of n is meant for stage 7 i / n, by SIGKILL, in turn at a random moment of its time and before a
 random one of its files is opened, renamed or removed. A stage that goes on from what an earlier run left may be over
-before; then the kill meets a later one. At last it is left alone, and every file of every artifact is compared with the
-undisturbed run's, byte for byte (TensorBoard's carry the time of day). Runs come from a fork server that has imported
-what they need: a start costs no seconds of imports. Ends with exit code 1 if a file differs. Results as JSON.
+before; then the kill meets the beginning of the next one. At last it is left alone, and every file of every artifact is
+compared with the undisturbed run's, byte for byte (TensorBoard's carry the time of day). Runs come from a fork server
+that has imported what they need: a start costs no seconds of imports. Ends with exit code 1 if a file differs.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import random
 import re
 import signal
 import sys
-import time
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -38,6 +38,7 @@ _CONTEXT.set_forkserver_preload(
     ["omnisage.config", "torch.utils.tensorboard", "torch._inductor.config"]
     + [f"omnisage.{stage.name}.stage" for stage in STAGES[:-1]]
 )
+_LONG_S = 3600.0  # for a kill that comes from within
 _BEGIN = re.compile(r"^\[\d/7\] (\w+): ")  # what a run says when a stage begins
 
 
@@ -128,13 +129,15 @@ def kill_once(pipeline: Pipeline, wanted: Kill) -> Kill | None:
         begun = _wait_for(wanted.stage, printed)
         if begun is None:
             return None
-        if wanted.seconds is not None:
-            time.sleep(wanted.seconds)
+        if begun != wanted.stage:  # an earlier run has finished it
             process.kill()
+        timer = threading.Timer(wanted.seconds or _LONG_S, process.kill)
+        timer.start()
         for line in printed:
-            if found := _BEGIN.match(line):  # the stage has ended before it had so many files
+            if found := _BEGIN.match(line):  # the stage was over before
                 begun = found[1]
                 process.kill()
+        timer.cancel()
         process.join()
         if process.exitcode != -signal.SIGKILL:
             return None
