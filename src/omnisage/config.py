@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from omnisage.baselines.config import BaselinesConfig
 from omnisage.config_file import explain, read_config_file
 from omnisage.embeddings.config import EmbeddingsConfig
+from omnisage.engine import EngineConfig
 from omnisage.errors import OmnisageError
 from omnisage.evaluation.config import EvaluationConfig
 from omnisage.explorer.config import ExplorerConfig
@@ -52,6 +53,7 @@ class Config(ConfigModel):
     baselines: BaselinesConfig = BaselinesConfig()
     explorer: ExplorerConfig = ExplorerConfig()
     serve: ServeConfig = ServeConfig()
+    engine: EngineConfig = EngineConfig()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -154,23 +154,15 @@ def test_a_killed_run_goes_on_with_the_ranges_that_are_missing(
     monkeypatch.setattr(tokens, "_RANGE_SIZE", 16)
     monkeypatch.setattr(write, "_RANGE_SIZE", 16)
     out, written = tmp_path / "embeddings", list[Path]()
-    replace_by, touch = RangeStore.write, Path.touch
+    write_range = RangeStore.write
 
-    def count(path: Path) -> None:
-        if len(written) == after and not out.exists() and not resuming:
+    def write_until_killed(store: RangeStore, begin: int, end: int, arrays: Arrays) -> None:
+        if len(written) == after and not resuming:
             raise KeyboardInterrupt
-        written.append(path)
+        written.append(store.folder / str(begin))
+        write_range(store, begin, end, arrays)
 
-    def write_range(store: RangeStore, begin: int, end: int, arrays: Arrays) -> None:
-        count(store.folder / str(begin))
-        replace_by(store, begin, end, arrays)
-
-    def mark(path: Path) -> None:
-        count(path)
-        touch(path)
-
-    monkeypatch.setattr(RangeStore, "write", write_range)
-    monkeypatch.setattr(Path, "touch", mark)
+    monkeypatch.setattr(RangeStore, "write", write_until_killed)
     resuming = False
     with pytest.raises(KeyboardInterrupt):
         run(prepared, training, out)
@@ -191,9 +183,17 @@ def test_vectors_do_not_depend_on_ranges_or_on_what_is_embedded_beside(
     embedders = trained.model.embedders
     for t, n in source.num_entities.items():
         chosen = np.random.default_rng(0).permutation(n)[: n // 2 + 1].astype(np.uint32)
+        folder = finished.parent / f"tokens-{t}"
         with one_torch_thread(), workers(2) as pool:
-            projected = tokens.project(finished.parent / f"tokens-{t}", embedders, source, neighbors, pool)
-            vectors = tokens.embed_by_tokens(embedders, source, t, chosen, projected, pool)
+
+            def project(stores: list[RangeStore]) -> None:
+                for store in stores:
+                    for bounds in store.ranges():
+                        every = store.compute(*bounds, lambda t, ids: tokens.project(embedders, source, t, ids, pool))
+                        store.write(*bounds, every)
+
+            tokens.write_tokens(folder, embedders, source, neighbors, project)
+            vectors = tokens.embed_by_tokens(embedders, source, t, chosen, tokens.open_tokens(folder, source), pool)
         np.testing.assert_array_equal(vectors, embeddings.entities[t][chosen])
         plain = embed_chosen(trained.model.embedders, source, t, chosen, device=trained.device)
         np.testing.assert_allclose(vectors, plain, atol=2e-6)
