@@ -1,6 +1,8 @@
 """The `embeddings` stage on the small world: everything and everybody has a vector, in the order of the ids."""
 
 import shutil
+from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,13 @@ import torch
 
 from learning_world import NUM_LONELY, NUM_SHOPS, Prepared, train
 from omnisage.artifact import Manifest, Plan, partial_folder
+from omnisage.batches.entities import EntitySource
 from omnisage.batches.pauses import pause_classes
 from omnisage.embeddings import stage, tokens, write
 from omnisage.embeddings.artifact import open_embeddings
 from omnisage.embeddings.config import Dtype, EmbeddingsConfig
 from omnisage.errors import OmnisageError
+from omnisage.model.embedder import EntityEmbedders
 from omnisage.model.inference import embed_chosen
 from omnisage.neighbors.artifact import open_neighbors
 from omnisage.ranges import Arrays, RangeStore
@@ -173,6 +177,13 @@ def test_a_killed_run_goes_on_with_the_ranges_that_are_missing(
     assert bytes_of(out) == bytes_of(finished)
 
 
+def project_all(embedders: EntityEmbedders, source: EntitySource, pool: Executor, stores: list[RangeStore]) -> None:
+    for store in stores:
+        for bounds in store.ranges():
+            compute = partial(tokens.project, embedders, source, pool=pool)
+            store.write(*bounds, store.compute(*bounds, compute))
+
+
 def test_vectors_do_not_depend_on_ranges_or_on_what_is_embedded_beside(
     prepared: Prepared, training: Path, finished: Path
 ) -> None:
@@ -185,14 +196,7 @@ def test_vectors_do_not_depend_on_ranges_or_on_what_is_embedded_beside(
         chosen = np.random.default_rng(0).permutation(n)[: n // 2 + 1].astype(np.uint32)
         folder = finished.parent / f"tokens-{t}"
         with one_torch_thread(), workers(2) as pool:
-
-            def project(stores: list[RangeStore]) -> None:
-                for store in stores:
-                    for bounds in store.ranges():
-                        every = store.compute(*bounds, lambda t, ids: tokens.project(embedders, source, t, ids, pool))
-                        store.write(*bounds, every)
-
-            tokens.write_tokens(folder, embedders, source, neighbors, project)
+            tokens.write_tokens(folder, embedders, source, neighbors, partial(project_all, embedders, source, pool))
             vectors = tokens.embed_by_tokens(embedders, source, t, chosen, tokens.open_tokens(folder, source), pool)
         np.testing.assert_array_equal(vectors, embeddings.entities[t][chosen])
         plain = embed_chosen(trained.model.embedders, source, t, chosen, device=trained.device)

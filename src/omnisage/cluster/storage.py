@@ -87,9 +87,7 @@ class Storage:
         files, root = _open(self.url)
         content = io.BytesIO()
         np.savez(content, allow_pickle=False, **arrays)
-        path = f"{root}/{self.key(store, begin, end)}"
-        files.makedirs(path.rpartition("/")[0], exist_ok=True)  # where the store is a file system
-        files.pipe_file(path, content.getvalue())
+        files.pipe_file(f"{root}/{self.key(store, begin, end)}", content.getvalue())
 
     def get(self, store: RangeStore, begin: int, end: int) -> Arrays:
         """Fetch a range.
@@ -139,7 +137,8 @@ def storage_of(url: str, cache: str | None, partial: Path) -> Storage:
 
 def _open(url: str) -> tuple[Any, str]:
     """The file system, and where in it."""
-    return fsspec.core.url_to_fs(url, use_listings_cache=False, skip_instance_cache=False)
+    # Others write there as well: so nothing is remembered. Where the store is a file system, folders are made.
+    return fsspec.core.url_to_fs(url, use_listings_cache=False, auto_mkdir=True)
 
 
 _held: dict[str, IO[str]] = {}  # locks of the runs that this process reads passing inputs of, while it lives
