@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,11 +34,12 @@ from omnisage.batches.entities import EntitySource, build_entity_batch, describe
 from omnisage.embeddings.entities import _in_blocks
 from omnisage.embeddings.fingerprints import hash_entities, hash_own
 from omnisage.embeddings.reuse import NEW
-from omnisage.embeddings.tokens import embed_by_tokens, project
+from omnisage.embeddings.tokens import embed_by_tokens, open_tokens, project, write_tokens
 from omnisage.embeddings.write import Kind, Writer
 from omnisage.model.config import ModelConfig
 from omnisage.model.embedder import EntityEmbedders
 from omnisage.model.inference import embed_entities
+from omnisage.ranges import Compute, RangeStore
 from omnisage.threads import one_torch_thread, workers
 
 CPU = torch.device("cpu")
@@ -101,17 +103,23 @@ def by_tokens(embedders: EntityEmbedders, source: EntitySource, threads: int, fo
             own = {"item": _in_blocks(num_items, lambda begin, end: hash_own(source, "item", begin, end))}
             _in_blocks(num_items, lambda begin, end: hash_entities(source, "item", own, begin, end))
         with watched("project", found):
-            tokens = project(Path(folder) / "tokens", embedders, source, {"item": every}, pool)
-        writer = Writer(Path(folder), None, "f32", pool)
+            compute = partial(project, embedders, source, pool=pool)
+            write_tokens(Path(folder) / "tokens", embedders, source, {"item": every}, partial(fill, compute))
+            tokens = open_tokens(Path(folder) / "tokens", source)
+        writer, rows = Writer(Path(folder), None, "f32"), np.full(num_items, NEW)
         kind = Kind("entities", "item", pa.array(every), embedders.entity_encoders["item"].skip.out_features)
         with watched("embed", found):
-            writer.write(
-                kind,
-                np.full(num_items, NEW),
-                lambda ids: embed_by_tokens(embedders, source, "item", ids, tokens, pool),
-                rows_per_call=16384,
-            )
+            store = writer.store(kind, rows, rows_per_call=16384)
+            fill(lambda t, ids: {"vectors": embed_by_tokens(embedders, source, t, ids, tokens, pool)}, [store])
+            writer.finish(kind, rows, store)
         return np.array(writer.entities("item"))
+
+
+def fill(compute: Compute, stores: list[RangeStore]) -> None:
+    """Compute all ranges."""
+    for store in stores:
+        for begin, end in store.ranges():
+            store.write(begin, end, store.compute(begin, end, compute))
 
 
 def floor(embedders: EntityEmbedders, source: EntitySource, limit: dict[str, float]) -> float:

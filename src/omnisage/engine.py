@@ -14,7 +14,7 @@ class ThreadsEngine(ConfigModel):
 
 
 class RayEngine(ConfigModel):
-    """Ranges of entities as tasks of Ray, by the extra `cluster`; docs/cluster.md."""
+    """Ranges of entities as tasks of Ray, by the extra `cluster`; docs/ray.md."""
 
     kind: Literal["ray"]
     address: Annotated[

@@ -1,1 +1,1 @@
-"""Ranges of stages as tasks on other processes and hosts, by Ray; docs/cluster.md."""
+"""Ranges of stages as tasks on other processes and hosts, by Ray; docs/ray.md."""
