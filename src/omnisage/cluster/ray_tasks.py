@@ -8,6 +8,7 @@ that workers of a host share them.
 import atexit
 import logging
 import os
+import platform
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from omnisage.cluster.storage import Storage
 from omnisage.engine import RayEngine
 from omnisage.errors import OmnisageError
 from omnisage.progress import track
-from omnisage.ranges import Compute, RangeStore, Recipe
+from omnisage.ranges import Compute, Input, RangeStore, Recipe
 from omnisage.threads import one_torch_thread
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads it when it is imported
@@ -53,10 +54,10 @@ def session(engine: RayEngine, num_threads: int) -> Generator[None]:
         }
     try:
         ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # a plain one is what Ray raises if it is not up in time
         where = "on this machine" if engine.address is None else f"at {engine.address}"
         raise OmnisageError(
-            f"Ray cannot be reached {where} ({error}); start it with `ray start --head`, or leave out address"
+            f"Ray cannot be reached {where} ({error}); check the address, or leave it out to start Ray here"
         ) from error
     try:
         yield
@@ -146,6 +147,15 @@ def _raise_failure(done: Any, bounds: tuple[RangeStore, int, int]) -> None:
         ) from error
 
 
+def _find(given: Input) -> Path:
+    if not given.folder.exists():
+        raise OmnisageError(
+            f"{given.folder} is not on the host {platform.node()}; let all hosts of the cluster see the workspace under "
+            "the same path, or give the engine a storage such as s3://bucket/prefix"
+        )
+    return given.folder
+
+
 @dataclass
 class _Opened:
     """What this worker process computes with, until another recipe comes."""
@@ -158,7 +168,7 @@ class _Opened:
         key = (recipe, storage, num_threads)
         if self.compute is None or key != self.key:
             self.close()
-            folders = {given.name: given.folder if storage is None else storage.fetch(given) for given in recipe.inputs}
+            folders = {given.name: _find(given) if storage is None else storage.fetch(given) for given in recipe.inputs}
             self.compute = self.open_ones.enter_context(recipe.open(folders, num_threads))
             self.key = key
         return self.compute
@@ -176,8 +186,9 @@ def store_range(
     recipe: Recipe, storage: Storage | None, num_threads: int, store: RangeStore, begin: int, end: int
 ) -> None:
     """A task: compute a range and store it, whole or not at all."""
+    compute = _opened.open(recipe, storage, num_threads)  # which may be what imports torch
     with one_torch_thread():
-        arrays = store.compute(begin, end, _opened.open(recipe, storage, num_threads))
+        arrays = store.compute(begin, end, compute)
     if storage is None:
         store.write(begin, end, arrays)
     else:
