@@ -180,7 +180,7 @@ def test_the_process_that_asks_may_be_killed_and_started_again(
 def test_what_a_task_refuses_is_said_once(graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = tmp_path / "graph"
     monkeypatch.setattr(neighbors_stage, "artifact_input", lambda *_: Input("graph", other))
-    with pytest.raises(OmnisageError, match="is not on the host .*let all hosts of the cluster see the workspace"):
+    with pytest.raises(OmnisageError, match=r"is not on the host .*let all hosts of the cluster see the workspace"):
         link(graph, tmp_path / "neighbors", RAY)
     other.mkdir()
     with pytest.raises(OmnisageError, match="holds no finished 'graph' artifact; run `omnisage graph` first"):

@@ -150,8 +150,8 @@ def _raise_failure(done: Any, bounds: tuple[RangeStore, int, int]) -> None:
 def _find(given: Input) -> Path:
     if not given.folder.exists():
         raise OmnisageError(
-            f"{given.folder} is not on the host {platform.node()}; let all hosts of the cluster see the workspace under "
-            "the same path, or give the engine a storage such as s3://bucket/prefix"
+            f"{given.folder} is not on the host {platform.node()}; let all hosts of the cluster see the workspace "
+            "under the same path, or give the engine a storage such as s3://bucket/prefix"
         )
     return given.folder
 
