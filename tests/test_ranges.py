@@ -25,6 +25,7 @@ class Squares:
 
     @contextmanager
     def open(self, folders: Mapping[str, Path], num_threads: int) -> Generator[Compute]:
+        assert not folders
         self.opened.append(num_threads)
 
         def compute(name: str, ids: NDArray[np.uint32]) -> Arrays:
