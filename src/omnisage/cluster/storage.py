@@ -137,8 +137,8 @@ def storage_of(url: str, cache: str | None, partial: Path) -> Storage:
 
 def _open(url: str) -> tuple[Any, str]:
     """The file system, and where in it."""
-    # Others write there as well: so nothing is remembered. Where the store is a file system, folders are made.
-    return fsspec.core.url_to_fs(url, use_listings_cache=False, auto_mkdir=True)
+    options = {"auto_mkdir": True} if url.startswith("file://") else {}
+    return fsspec.core.url_to_fs(url, use_listings_cache=False, **options)  # others write there as well
 
 
 _held: dict[str, IO[str]] = {}  # locks of the runs that this process reads passing inputs of, while it lives
