@@ -45,6 +45,7 @@ def session(engine: RayEngine, num_threads: int) -> Generator[None]:
         return
     options: dict[str, Any] = {"address": engine.address}
     if engine.address is None:
+        os.environ.setdefault("RAY_worker_niceness", "0")  # as threads are; Ray's own is 15
         num_workers = engine.num_workers or max(num_threads // engine.threads_per_task, 1)
         options |= {
             "address": "local",
