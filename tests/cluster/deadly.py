@@ -65,13 +65,13 @@ class DeadlyFiller:
     filler: ranges.Filler
     marks: Path
     seed: int
+    moments: tuple[str, ...]
 
     def fill(self, recipe: Recipe, stores: list[RangeStore]) -> None:
         """Let some random ranges kill their workers, each at another moment."""
         draw = random.Random(self.seed)
         places = [f"{store.name}-{begin}" for store in stores for begin, _ in store.missing()]
-        moments = ("before", "within", "writing", "after")
-        drawn = zip(moments, draw.sample(places, min(len(moments), len(places))), strict=False)
+        drawn = zip(self.moments, draw.sample(places, min(len(self.moments), len(places))), strict=False)
         chosen = tuple(f"{moment}-{place}" for moment, place in drawn)
         self.filler.fill(Deadly(recipe, self.marks, chosen), stores)
 

@@ -1,5 +1,6 @@
 """Ranges as tasks of a real Ray on this machine: the same bytes, whoever is killed."""
 
+import json
 import os
 import signal
 import subprocess
@@ -46,10 +47,14 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def fields(range_size: int) -> dict[str, Any]:
+    """Of a config with ranked entities."""
+    return {"range_size": range_size, "ranked": {"ranks": [2, 6], "targets": {"item": ["item", "collection"]}}}
+
+
 def link(graph: Path, out: Path, engine: RangesEngine = THREADS, range_size: int = 8) -> dict[str, str]:
     """Run `neighbors`; the hashes of its files."""
-    ranked = {"ranks": [2, 6], "targets": {"item": ["item", "collection"]}}
-    config = NeighborsStageConfig.model_validate({"range_size": range_size, "ranked": ranked})
+    config = NeighborsStageConfig.model_validate(fields(range_size))
     plan = Plan("neighbors", config.model_dump(mode="json"), 0, {})
     neighbors_stage.run(config, plan, out, num_threads=1, engine=engine, graph=graph)
     return hashes(out)
@@ -86,8 +91,8 @@ def embed(prepared: Prepared, trained: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def deadly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Workers are killed at random; the folder with a file for each that was."""
+def deadly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
+    """Workers are killed at random, in each group of ranges one at each moment; the folder with a file for each."""
     open_filler, marks, seed = filler_module.open_filler, tmp_path / "deaths", int.from_bytes(os.urandom(4))
     marks.mkdir()
     print(f"seed of the deaths: {seed}")
@@ -95,7 +100,7 @@ def deadly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     @contextmanager
     def open_deadly(*given: Any) -> Any:
         with open_filler(*given) as filler:
-            yield DeadlyFiller(filler, marks, seed)
+            yield DeadlyFiller(filler, marks, seed, request.param)
 
     for stage in (neighbors_stage, embeddings_stage):
         monkeypatch.setattr(stage, "open_filler", open_deadly)
@@ -106,6 +111,7 @@ def test_neighborhoods_are_those_of_threads(graph: Path, linked: dict[str, str],
     assert link(graph, tmp_path / "neighbors", RAY) == linked
 
 
+@pytest.mark.parametrize("deadly", [("before", "within", "writing", "after")], indirect=True)
 def test_killed_workers_change_no_neighborhood(
     graph: Path, linked: dict[str, str], tmp_path: Path, deadly: Path
 ) -> None:
@@ -117,12 +123,13 @@ def test_embeddings_are_those_of_threads(embed: Embed, tmp_path: Path) -> None:
     assert embed(tmp_path / "ray", RAY) == embed(tmp_path / "threads", THREADS)
 
 
+@pytest.mark.parametrize("deadly", [("within",)], indirect=True)
 def test_killed_workers_change_no_embedding_over_an_object_store(
     embed: Embed, tmp_path: Path, bucket: str, deadly: Path
 ) -> None:
     stored = RAY.model_copy(update={"storage": f"{bucket}/embeddings", "cache": str(tmp_path / "cache")})
     assert embed(tmp_path / "ray", stored) == embed(tmp_path / "threads", THREADS)
-    assert {path.name.split("-")[0] for path in deadly.iterdir()} >= {"before", "within"}
+    assert len(list(deadly.iterdir())) == 3  # at tokens, entities and users
     left = {path.name.split("-")[0] for path in (tmp_path / "cache" / "inputs").iterdir() if path.is_dir()}
     assert left == {"tables", "graph", "neighbors", "training"}
 
@@ -148,10 +155,15 @@ def test_a_run_that_was_killed_fetches_what_is_in_the_store(
 
 
 COMMAND = """
-import sys
+import json, sys
 from pathlib import Path
-from test_ray import RAY, link
-link(Path(sys.argv[1]), Path(sys.argv[2]), RAY.model_copy(update={"address": sys.argv[3]}), range_size=1)
+from omnisage.artifact import Plan
+from omnisage.engine import RayEngine
+from omnisage.neighbors.config import NeighborsStageConfig
+from omnisage.neighbors.stage import run
+config, engine = NeighborsStageConfig(**json.loads(sys.argv[3])), RayEngine(kind="ray", address=sys.argv[4])
+plan = Plan("neighbors", config.model_dump(mode="json"), 0, {})
+run(config, plan, Path(sys.argv[2]), num_threads=1, engine=engine, graph=Path(sys.argv[1]))
 """
 
 
@@ -161,10 +173,7 @@ def test_the_process_that_asks_may_be_killed_and_started_again(
     import ray
 
     out, address = tmp_path / "neighbors", ray.get_runtime_context().gcs_address
-    folders = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
-    command = [sys.executable, "-c", COMMAND, str(graph), str(out), address]
-    process = subprocess.Popen(command, env=environment)
+    process = subprocess.Popen([sys.executable, "-c", COMMAND, graph, out, json.dumps(fields(1)), address])
     partial = out.with_name("neighbors.partial")
     wait_for(partial, "*ranges/*/*-*/", 30)
     process.send_signal(signal.SIGKILL)

@@ -22,7 +22,9 @@ from omnisage.progress import track
 from omnisage.ranges import Compute, Input, RangeStore, Recipe
 from omnisage.threads import one_torch_thread
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads it when it is imported
+# Ray reads them when it is imported. Of many tasks that fail for one reason, we say it once.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
 
 import ray
 from ray.exceptions import RayError, RayTaskError
