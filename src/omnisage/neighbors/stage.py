@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from omnisage.artifact import Manifest, Plan, begin, commit
+from omnisage.artifact import SCRATCH, Manifest, Plan, begin, commit
 from omnisage.cluster.filler import open_filler
 from omnisage.engine import THREADS, RangesEngine
 from omnisage.graph.artifact import Graph, open_graph
@@ -47,7 +47,11 @@ def run(
     partial = begin(out, plan)
     with open_filler(engine, num_threads, partial) as filler:
         for fold in range(opened.num_folds):
-            _write_neighborhoods(partial / f"fold-{fold}", config, opened, subsets, filler, fold)
+            done = partial / SCRATCH / f"fold-{fold}.done"
+            if not done.exists():
+                _write_neighborhoods(partial / f"fold-{fold}", config, opened, subsets, filler, fold)
+                done.parent.mkdir(exist_ok=True)
+                done.touch()
         write_ranked(partial, config, opened, ranked, filler)
         counts = _write_neighborhoods(partial, config, opened, subsets, filler)
     for entity_type, blocks in ranked.items():
