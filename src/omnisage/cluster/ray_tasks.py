@@ -83,7 +83,9 @@ class RayTasks:
             OmnisageError: what a task raised; or the workers that were at a range died, again and again.
         """
         missing = [(store, *bounds) for store in stores for bounds in store.missing()]
-        if self.storage is not None and missing:
+        if not missing:
+            return
+        if self.storage is not None:
             for given in recipe.inputs:
                 self.storage.publish(given)
             stored = self.storage.stored()
