@@ -22,7 +22,7 @@ class Deadly:
     """Computes as another recipe does, in processes that do not live long."""
 
     recipe: Recipe
-    marks: Path  # a file per death: `<moment>-<type>-<first id>`
+    marks: Path  # a file per death: `<recipe>-<moment>-<type>-<first id>`
     chosen: tuple[str, ...]  # `<moment>-<type>-<first id>` of those that are to die
 
     @property
@@ -52,9 +52,10 @@ class Deadly:
             yield compute_and_die
 
     def _is_due(self, death: str) -> bool:
-        if death not in self.chosen or (self.marks / death).exists():
+        mark = self.marks / f"{type(self.recipe).__name__}-{death}"
+        if death not in self.chosen or mark.exists():
             return False
-        (self.marks / death).touch()
+        mark.touch()
         return True
 
 
