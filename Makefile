@@ -16,7 +16,7 @@ demo: .venv/installed
 	$(BIN)/omnisage fetch movielens $(DEMO)/data
 	$(BIN)/omnisage run $(DEMO)/omnisage.yaml $(RUN_FLAGS)
 
-test: .venv/installed
+test: .venv/installed .venv/cluster
 	$(BIN)/python -m pytest
 
 # The explorer page, from its sources to what is committed. Needs Node.js >= 20; whoever only uses the page needs none.
@@ -33,7 +33,7 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $(filter %.cc %.hpp,$(NATIVE))
 
-types: .venv/installed
+types: .venv/installed .venv/cluster
 	$(BIN)/pyright
 
 # The native tests under the address, undefined-behaviour and thread sanitizers.
@@ -48,7 +48,7 @@ format: .venv/installed
 clean:
 	rm -rf .venv build
 
-# Three stamps, so that a second call is quick: the environment, the packages in it, omnisage itself.
+# Stamps, so that a second call is quick: the environment, the packages in it, those of cluster engines, omnisage itself.
 .venv/created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "omnisage needs Python >= 3.11, this is " + \
 	    sys.version.split()[0] + "; name another: make PYTHON=/path/to/python3")'
@@ -61,6 +61,11 @@ ifneq ($(TORCH),cuda)
 	$(BIN)/python tools/check_torch.py
 endif
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	touch $@
+
+# Spark and Ray: much, and only tests need it.
+.venv/cluster: requirements-cluster.lock .venv/packages
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock --requirement requirements-cluster.lock
 	touch $@
 
 # Without dependencies: the lock file is all that is installed. Editable: a change of a .py file needs no install.

@@ -51,7 +51,7 @@ def artifacts(config: Config, base: Path, workspace: Path) -> dict[str, Path]:
     folders: dict[str, Path] = {}
     described = f"{config.seed}"
     for name, of in (("tables", config.tables), ("graph", config.graph), ("neighbors", config.proximity)):
-        plan = of.model_dump(mode="json", exclude={"memory_limit"})
+        plan = of.model_dump(mode="json", exclude={"memory_limit", "engine"})
         described += json.dumps(plan, sort_keys=True)
         out = workspace / "prepared" / f"{name}-{hashlib.sha256(described.encode()).hexdigest()[:12]}"
         if not (out / "manifest.json").exists():

@@ -108,6 +108,7 @@ def test_the_seed_makes_everything_stale_and_speed_nothing(pipeline: FakePipelin
     assert pipeline.reasons(seed=5)[0] == "seed changed: 0 -> 5"
     assert pipeline.reasons(num_threads=3, memory_limit="1GB", name="other") == [None, None, None]
     assert pipeline.reasons(training={"checkpoint_every": 7}) == [None, None, None]
+    assert pipeline.reasons(engine={"tables": {"kind": "spark", "url": "yarn"}}) == [None, None, None]
     assert pipeline.reasons(engine={"neighbors": {"kind": "ray"}, "embeddings": {"kind": "ray"}}) == [None, None, None]
 
 

@@ -78,6 +78,7 @@ class Config(ConfigModel):
             pairs=self.pairs,
             split=self.split,
             memory_limit=self.memory_limit,
+            engine=self.engine.tables,
         )
 
     @property

@@ -21,7 +21,7 @@ from omnisage.pipeline import STAGES, Job, Stage
 from omnisage.staleness import why_stale
 
 # Fields that change speed or memory, never a result: changing them makes nothing stale.
-WITHOUT_EFFECT: Any = {"memory_limit": True, "training": {"checkpoint_every"}}
+WITHOUT_EFFECT: Any = {"memory_limit": True, "engine": True, "training": {"checkpoint_every"}}
 _NAME_DIGITS = 16  # of a plan's hash, in the name of a shared folder
 
 

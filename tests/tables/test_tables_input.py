@@ -75,6 +75,11 @@ MISTAKES: dict[str, list[tuple[Callable[[Tables, Config], None], str, str]]] = {
         (set_column("people.parquet", "id", [1.5, 2.5, 3.5]), "has ids of type float64", "strings or integers"),
         (set_column("items.parquet", "year", ["1", "two", None, "?"]), "2 rows that are no number", "year='two'"),
         (
+            set_column("items.parquet", "year", [1.0, NAN, None, 2.0]),
+            "1 row with a number that is not finite",
+            "null",
+        ),
+        (
             set_column("items.parquet", "year", [1.0, NAN, None, -INF]),
             "2 rows with a number that is not finite",
             "null",

@@ -49,8 +49,8 @@ class HashedText(nn.Module):
 class Categories(nn.Module):
     """One learned vector per category; an entity with several has their sum over the root of their number.
 
-    Where it is added to embeddings, their sum: a step of the optimizer then moves an entity by each of its categories as
-    far as by its id, of which few events tell (on Amazon Beauty validation recall@10 .130 instead of .125).
+    Where it is added to embeddings, their sum: a step of the optimizer then moves an entity by each of its categories
+    as far as by its id, of which few events tell (Amazon Beauty: docs/log.md).
     """
 
     def __init__(self, num_values: int, width: int, *, is_direct: bool = False):

@@ -7,11 +7,10 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-from ibis.backends.duckdb import Backend
 from numpy.lib import format as npy
 from numpy.typing import DTypeLike, NDArray
 
-from omnisage.tables.database import stream
+from omnisage.tables.connection import Connection
 from omnisage.tables.expressions import Table
 
 
@@ -57,7 +56,7 @@ def write_array(path: Path, values: NDArray[np.generic]) -> None:
     np.save(path, values, allow_pickle=False)
 
 
-def write_columns(connection: Backend, rows: Table, folder: Path, columns: Mapping[str, DTypeLike]) -> int:
+def write_columns(connection: Connection, rows: Table, folder: Path, columns: Mapping[str, DTypeLike]) -> int:
     """Write columns of an ordered table without nulls, each as `<folder>/<file>.npy`.
 
     Args:
@@ -72,7 +71,7 @@ def write_columns(connection: Backend, rows: Table, folder: Path, columns: Mappi
         writers = {
             name: files.enter_context(ArrayWriter(folder / f"{name}.npy", dtype)) for name, dtype in columns.items()
         }
-        for batch in stream(connection, rows.select(*columns)):
+        for batch in connection.stream(rows.select(*columns)):
             length += batch.num_rows
             for name, writer in writers.items():
                 writer.append(batch.column(name).to_numpy(zero_copy_only=False))

@@ -4,18 +4,17 @@ from typing import Any
 
 import ibis
 import ibis.expr.datatypes as dt
-from ibis.backends.duckdb import Backend
 
 from omnisage.tables.artifact import MAX_TIME_S
-from omnisage.tables.database import num_rows
-from omnisage.tables.expressions import Column, Table
+from omnisage.tables.connection import Connection
+from omnisage.tables.expressions import Column, Table, is_finite, is_missing
 from omnisage.tables.sources import Source
 
 _NUM_EXAMPLES = 5
 _MAX_LETTERS = 120
 
 
-def refuse_rows(connection: Backend, source: Source, option: str, bad: Table, *, found: str, remedy: str) -> None:
+def refuse_rows(connection: Connection, source: Source, option: str, bad: Table, *, found: str, remedy: str) -> None:
     """Raise an error if there are bad rows.
 
     Args:
@@ -29,27 +28,27 @@ def refuse_rows(connection: Backend, source: Source, option: str, bad: Table, *,
     Raises:
         OmnisageError: with their number and the first ones, in the order of their values.
     """
-    count = num_rows(connection, bad)
+    count = connection.num_rows(bad)
     if count:
-        shown = connection.to_pyarrow(bad.order_by(list(bad.columns)).limit(_NUM_EXAMPLES)).to_pylist()
+        shown = connection.to_arrow(bad.order_by(list(bad.columns)).limit(_NUM_EXAMPLES)).to_pylist()
         rows = "; ".join(", ".join(f"{name}={_short(value)}" for name, value in row.items()) for row in shown)
         more = ", ..." if count > len(shown) else ""
         noun = "row" if count == 1 else "rows"
         raise source.wrong(option, f"has {count} {noun} {found} ({rows}{more})", remedy)
 
 
-def refuse_nulls(connection: Backend, source: Source, option: str, column: str) -> None:
+def refuse_nulls(connection: Connection, source: Source, option: str, column: str) -> None:
     """Raise an error if a column that must be filled has nulls."""
     values = source.column(option, column)
     # Beside the empty column, the first others tell which row it is.
     shown = [column, *[name for name in source.rows.columns if name != column][:3]]
-    bad = source.rows.filter(values.isnull()).select(*shown)
+    bad = source.rows.filter(is_missing(values)).select(*shown)
     refuse_rows(
         connection, source, option, bad, found=f"without a value in column '{column}'", remedy="fill or remove them"
     )
 
 
-def id_column(connection: Backend, source: Source, option: str, column: str) -> Column:
+def id_column(connection: Connection, source: Source, option: str, column: str) -> Column:
     """A column of external ids without nulls, as string or int64."""
     values = reference_column(source, option, column)
     refuse_nulls(connection, source, option, column)
@@ -67,7 +66,7 @@ def reference_column(source: Source, option: str, column: str) -> Column:
     raise source.wrong(option, f"has ids of type {kind} in column '{column}'", "write ids as strings or integers")
 
 
-def unix_seconds(connection: Backend, source: Source, option: str, column: str) -> Column:
+def unix_seconds(connection: Connection, source: Source, option: str, column: str) -> Column:
     """A column of times as whole Unix seconds, rounded down, int64.
 
     Raises:
@@ -84,13 +83,13 @@ def unix_seconds(connection: Backend, source: Source, option: str, column: str) 
         remedy = "times are integers or floats (Unix seconds), timestamps (UTC if without a zone) or dates: convert it"
         raise source.wrong(option, f"has times of type {kind} in column '{column}'", remedy)
     seconds = values.cast("float64")
-    bad = source.rows.filter(seconds.isnan() | (seconds.abs() > MAX_TIME_S)).select(column)
+    bad = source.rows.filter(~is_finite(seconds) | (seconds.abs() > MAX_TIME_S)).select(column)
     remedy = "times are Unix seconds: divide milliseconds by 1000, and remove times that are not finite"
     refuse_rows(connection, source, option, bad, found="with a time beyond the year 5138", remedy=remedy)
     return values.cast("int64") if kind.is_integer() else seconds.floor().cast("int64")
 
 
-def finite_number(connection: Backend, source: Source, option: str, column: str) -> Column:
+def finite_number(connection: Connection, source: Source, option: str, column: str) -> Column:
     """A numeric column as float64, perhaps with nulls.
 
     Raises:
@@ -105,7 +104,7 @@ def finite_number(connection: Backend, source: Source, option: str, column: str)
     if not (kind.is_integer() or kind.is_floating() or kind.is_decimal() or kind.is_boolean()):
         raise source.wrong(option, f"has type {kind} in column '{column}'", "convert the column to a number")
     number = values.cast("float64")
-    bad = source.rows.filter(number.isnan() | number.isinf()).select(column)
+    bad = source.rows.filter(~is_finite(number)).select(column)
     refuse_rows(
         connection,
         source,

@@ -12,11 +12,10 @@ from typing import Any
 
 import ibis
 import numpy as np
-from ibis.backends.duckdb import Backend
 
 from omnisage.tables.arrays import write_array
 from omnisage.tables.config import Split
-from omnisage.tables.database import keep
+from omnisage.tables.connection import Connection
 from omnisage.tables.edges import Edges
 from omnisage.tables.entities import EntityTable
 from omnisage.tables.expressions import Table
@@ -46,7 +45,7 @@ def without_cold(edges: Edges, entities: dict[str, EntityTable]) -> Edges:
 
 
 def open_cold(
-    connection: Backend, relations: list[Edges], entities: dict[str, EntityTable], *, split: Split, seed: int
+    connection: Connection, relations: list[Edges], entities: dict[str, EntityTable], *, split: Split, seed: int
 ) -> Cold:
     """Share out the pairs of cold entities.
 
@@ -65,13 +64,13 @@ def open_cold(
             pairs = pairs.inner_join(ids, place)
         drawn = pair_draw(seed, "cold pair", pairs["first_id"], pairs["second_id"], types)
         chosen = pairs.filter(is_below(drawn, _ASKED_SHARE)).select("first", "second")
-        asked[types] = keep(connection, f"cold pairs {'-'.join(types)}", chosen)
+        asked[types] = connection.keep(f"cold pairs {'-'.join(types)}", chosen)
     known = {edges.name: training_relation(connection, _renamed(edges.without(asked))) for edges in touching}
     return Cold(known, asked)
 
 
 def write_cold(
-    connection: Backend,
+    connection: Connection,
     cold: Cold,
     entities: dict[str, EntityTable],
     sequences: dict[str, Events],
@@ -88,7 +87,7 @@ def write_cold(
     counts: dict[str, Any] = {"entities": {}, "relations": {}, "pairs": {}, "sequences": {}}
     for name, entity in entities.items():
         if entity.has_cold:
-            ids = connection.to_pyarrow(entity.cold.order_by("entity"))["entity"].to_numpy().astype(np.uint32)
+            ids = connection.to_arrow(entity.cold.order_by("entity"))["entity"].to_numpy().astype(np.uint32)
             write_array(folder / "entities" / f"{name}.npy", ids)
             counts["entities"][name] = len(ids)
     for name, edges in cold.relations.items():
@@ -104,12 +103,12 @@ def write_cold(
     return counts
 
 
-def _with_cold(connection: Backend, edges: Edges, entities: dict[str, EntityTable]) -> Edges:
+def _with_cold(connection: Connection, edges: Edges, entities: dict[str, EntityTable]) -> Edges:
     """The rows of two different entities at least one of which is cold."""
     edges = edges.without_loops()
     warm = without_cold(edges, entities).rows.select("source", "target").distinct()
     rows = edges.rows.anti_join(warm, ["source", "target"])
-    return replace(edges, rows=keep(connection, f"rows with cold {edges.name}", rows), num_dropped=0)
+    return replace(edges, rows=connection.keep(f"rows with cold {edges.name}", rows), num_dropped=0)
 
 
 def _renamed(edges: Edges) -> Edges:
@@ -133,7 +132,7 @@ def _asked_events(events: Events, entity: EntityTable, *, split: Split, seed: in
     return ranked.filter(ranked["rank"] < split.max_queries_per_user).select("user", "known", "entity")
 
 
-def _write(connection: Backend, rows: Table, columns: list[str], path: Path) -> int:
-    table = connection.to_pyarrow(rows.select(*columns).order_by(*columns))
+def _write(connection: Connection, rows: Table, columns: list[str], path: Path) -> int:
+    table = connection.to_arrow(rows.select(*columns).order_by(*columns))
     write_array(path, np.column_stack([table[column].to_numpy() for column in columns]).astype(np.uint32))
     return table.num_rows

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from omnisage.engine import DuckdbEngine, TablesEngine
 from omnisage.schema import ConfigModel
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", description="letters, digits and _")]
@@ -266,3 +267,4 @@ class TablesConfig(ConfigModel):
     pairs: dict[Name, PairLog]
     split: Split
     memory_limit: Annotated[str, Field(description="memory DuckDB may take before it spills")] = "4GB"
+    engine: TablesEngine = DuckdbEngine()

@@ -11,14 +11,14 @@ from typing import Any
 import ibis
 import ibis.expr.datatypes as dt
 import pyarrow as pa
-from ibis.backends.duckdb import Backend
 
 from omnisage.tables.config import ImageFeature
-from omnisage.tables.database import keep, keep_arrow, stream
+from omnisage.tables.connection import Connection
 from omnisage.tables.digests import FileDigests
 from omnisage.tables.encodings import Keys
 from omnisage.tables.expressions import Column, Table
 from omnisage.tables.features import FeatureColumn
+from omnisage.tables.unicode import composed
 
 _ROWS_PER_BATCH = 256  # images are large
 
@@ -33,7 +33,7 @@ class Contents:
     read: Callable[[Keys], Iterator[tuple[bytes, Content]]]  # each key with its content, in any order
 
 
-def open_contents(connection: Backend, feature: FeatureColumn, base: Path, digests: FileDigests) -> Contents:
+def open_contents(connection: Connection, feature: FeatureColumn, base: Path, digests: FileDigests) -> Contents:
     """Find the contents of a feature that is encoded.
 
     Args:
@@ -51,26 +51,28 @@ def open_contents(connection: Backend, feature: FeatureColumn, base: Path, diges
     keyed = keyed.filter(keyed["key"].notnull())
     if isinstance(feature.config, ImageFeature):
         keyed = keyed.mutate(why=ibis.null("string"))
-    kept = keep(connection, f"contents {label}", keyed)
+    kept = connection.keep(f"contents {label}", keyed)
 
     def read(keys: Keys) -> Iterator[tuple[bytes, Content]]:
-        wanted = keep_arrow(connection, f"wanted {label}", pa.table({"key": keys.astype("U")}))
+        wanted = connection.keep_arrow(f"wanted {label}", pa.table({"key": keys.astype("U")}))
         firsts = kept.semi_join(wanted, "key").group_by("key").agg(id=kept["id"].min())
         chosen = entity.rows(content=value).inner_join(firsts, "id").select("key", "content")
-        for batch in stream(connection, chosen, _ROWS_PER_BATCH):
-            for found, content in zip(batch.column("key"), batch.column("content"), strict=True):
+        for batch in connection.stream(chosen, _ROWS_PER_BATCH):
+            contents = batch.column("content")
+            contents = composed(contents) if value.type().is_string() else contents
+            for found, content in zip(batch.column("key"), contents, strict=True):
                 yield found.as_py().encode(), content.as_py()
 
     return Contents(kept, read)
 
 
-def paths_of_images(connection: Backend, column: Column, table: Table) -> list[str]:
+def paths_of_images(connection: Connection, column: Column, table: Table) -> list[str]:
     """The distinct paths of a column, sorted."""
     paths = table.select(path=column).filter(lambda rows: rows.path.notnull()).distinct().order_by("path")
-    return connection.to_pyarrow(paths)["path"].to_pylist()
+    return connection.to_arrow(paths)["path"].to_pylist()
 
 
-def _files(connection: Backend, label: str, rows: Table, base: Path, digests: FileDigests) -> Contents:
+def _files(connection: Connection, label: str, rows: Table, base: Path, digests: FileDigests) -> Contents:
     paths = paths_of_images(connection, rows["path"], rows)
     keys: list[str | None] = []
     reasons: list[str | None] = []
@@ -82,16 +84,15 @@ def _files(connection: Backend, label: str, rows: Table, base: Path, digests: Fi
             keys.append(None)
             reasons.append(error.strerror or str(error))
     schema = pa.schema([("path", pa.string()), ("key", pa.string()), ("why", pa.string())])
-    found = keep_arrow(connection, f"files {label}", pa.table([paths, keys, reasons], schema=schema))
+    found = connection.keep_arrow(f"files {label}", pa.table([paths, keys, reasons], schema=schema))
     places = {key.encode(): base / path for key, path in zip(keys, paths, strict=True) if key is not None}
 
     def read(wanted: Keys) -> Iterator[tuple[bytes, Content]]:
         for key in wanted.tolist():
             yield key, places[key].read_bytes()
 
-    kept = keep(
-        connection, f"contents {label}", rows.inner_join(found, "path").select("id", "entity", "path", "key", "why")
-    )
+    named = rows.inner_join(found, "path").select("id", "entity", "path", "key", "why")
+    kept = connection.keep(f"contents {label}", named)
     return Contents(kept, read)
 
 

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ibis
-from ibis.backends.duckdb import Backend
 
 from omnisage.errors import OmnisageError
 from omnisage.schema import unknown_name
 from omnisage.tables import config
 from omnisage.tables.checks import finite_number, refuse_nulls, refuse_rows, unix_seconds
+from omnisage.tables.connection import Connection
 from omnisage.tables.entities import EntityTable
 from omnisage.tables.expressions import Column, Table
 from omnisage.tables.references import Reference, resolve, text_columns
@@ -68,7 +68,7 @@ class Edges:
 
 
 def open_relation(
-    connection: Backend, name: str, relation: config.Relation, *, base: Path, entities: dict[str, EntityTable]
+    connection: Connection, name: str, relation: config.Relation, *, base: Path, entities: dict[str, EntityTable]
 ) -> Edges:
     """Open and check the table of a relation.
 
@@ -83,7 +83,7 @@ def open_relation(
 
 
 def open_pair_log(
-    connection: Backend, name: str, log: config.PairLog, *, base: Path, entities: dict[str, EntityTable]
+    connection: Connection, name: str, log: config.PairLog, *, base: Path, entities: dict[str, EntityTable]
 ) -> Edges:
     """Open and check the table of a pair log.
 
@@ -104,7 +104,7 @@ def _ends(member: config.Relation | config.PairLog) -> dict[str, config.Referenc
 
 
 def _open(
-    connection: Backend,
+    connection: Connection,
     field: str,
     member: config.Relation | config.PairLog,
     base: Path,
@@ -116,7 +116,7 @@ def _open(
 
 
 def _resolve(
-    connection: Backend,
+    connection: Connection,
     name: str,
     source: Source,
     member: config.Relation | config.PairLog,
@@ -131,11 +131,11 @@ def _resolve(
     return Edges(name, ends["source"].entity, ends["target"].entity, rows, num_dropped)
 
 
-def _times(connection: Backend, source: Source, column: str | None) -> dict[str, Column]:
+def _times(connection: Connection, source: Source, column: str | None) -> dict[str, Column]:
     return {} if column is None else {"time": unix_seconds(connection, source, "time", column)}
 
 
-def _segments(connection: Backend, source: Source, column: str, weights: dict[str, float]) -> Column:
+def _segments(connection: Connection, source: Source, column: str, weights: dict[str, float]) -> Column:
     """The segment of each row as text."""
     values = source.column("segment", column)
     if not (values.type().is_string() or values.type().is_integer() or values.type().is_boolean()):
@@ -145,7 +145,7 @@ def _segments(connection: Backend, source: Source, column: str, weights: dict[st
     segments = values.cast("string")
     if weights:
         distinct = source.rows.select(segment=segments).distinct().order_by("segment")
-        found = connection.to_pyarrow(distinct)["segment"].to_pylist()
+        found = connection.to_arrow(distinct)["segment"].to_pylist()
         for name in weights:
             if name not in found:
                 raise OmnisageError(
@@ -155,7 +155,7 @@ def _segments(connection: Backend, source: Source, column: str, weights: dict[st
     return segments
 
 
-def _weights(connection: Backend, source: Source, column: str) -> Column:
+def _weights(connection: Connection, source: Source, column: str) -> Column:
     weight = finite_number(connection, source, "weight", column)
     refuse_nulls(connection, source, "weight", column)
     bad = source.rows.filter(weight <= 0).select(column)

@@ -14,7 +14,6 @@ from typing import Any, Self
 import ibis
 import numpy as np
 import pyarrow as pa
-from ibis.backends.duckdb import Backend
 from numpy.typing import NDArray
 
 from omnisage.errors import OmnisageError
@@ -23,8 +22,8 @@ from omnisage.progress import track
 from omnisage.tables.arrays import write_array
 from omnisage.tables.checks import refuse_rows
 from omnisage.tables.config import ImageFeature
+from omnisage.tables.connection import Connection
 from omnisage.tables.contents import Contents, open_contents
-from omnisage.tables.database import keep_arrow, num_rows
 from omnisage.tables.digests import FileDigests
 from omnisage.tables.encoders import Encoder, find_encoder
 from omnisage.tables.encodings import KEY, Encodings, Keys
@@ -64,7 +63,7 @@ class _Job:
 
 
 def encode_features(
-    connection: Backend, features: list[FeatureColumn], *, base: Path, cache: Path, num_threads: int
+    connection: Connection, features: list[FeatureColumn], *, base: Path, cache: Path, num_threads: int
 ) -> dict[tuple[str, str], EncodedFeature]:
     """Encode what the cache lacks of all images, and of all texts that have an encoder.
 
@@ -96,14 +95,14 @@ def encode_features(
     return {(one.feature.entity.name, one.feature.name): one for one in encoded}
 
 
-def write_encoded(connection: Backend, encoded: EncodedFeature, folder: Path) -> dict[str, Any]:
+def write_encoded(connection: Connection, encoded: EncodedFeature, folder: Path) -> dict[str, Any]:
     """Write the vectors of a feature, as those of kind `vector` but centered and scaled to a mean variance of 1.
 
     Returns:
         Its `counts`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    table = connection.to_pyarrow(encoded.keys.order_by("entity"))
+    table = connection.to_arrow(encoded.keys.order_by("entity"))
     entities = table["entity"].to_numpy().astype(np.uint32)
     shape = (encoded.feature.entity.num_entities, encoded.encodings.width())
     values_ND = np.lib.format.open_memmap(folder / "values.npy", mode="w+", dtype=np.float32, shape=shape)
@@ -127,23 +126,23 @@ def write_encoded(connection: Backend, encoded: EncodedFeature, folder: Path) ->
     return counts
 
 
-def _encode_feature(connection: Backend, job: _Job, num_threads: int) -> EncodedFeature:
+def _encode_feature(connection: Connection, job: _Job, num_threads: int) -> EncodedFeature:
     rows, feature = job.contents.rows, job.feature
     known = rows.filter(rows["key"].notnull()).select("key").distinct().order_by("key")
-    keys = _to_keys(connection.to_pyarrow(known)["key"])
+    keys = _to_keys(connection.to_arrow(known)["key"])
     missing = keys[~job.encodings.has(keys)]
     refused = _encode_missing(job, missing, num_threads or os.cpu_count() or 1) if len(missing) else {}
     num_unreadable = 0
     if isinstance(feature.config, ImageFeature):
         reasons = pa.table([list(refused), list(refused.values())], schema=_REASONS)
-        found = keep_arrow(connection, f"refused {feature.entity.name}.{feature.name}", reasons)
+        found = connection.keep_arrow(f"refused {feature.entity.name}.{feature.name}", reasons)
         rows = rows.left_join(found, "key").mutate(why=ibis.coalesce(rows["why"], found["reason"]))
         bad = rows.filter(rows["why"].notnull())
-        num_unreadable = num_rows(connection, bad)
+        num_unreadable = connection.num_rows(bad)
         if feature.config.unreadable == "error":
             _refuse_unreadable(connection, feature, bad)
         rows = rows.filter(rows["why"].isnull())
-    if num_rows(connection, rows.limit(1)) == 0:
+    if connection.num_rows(rows.limit(1)) == 0:
         remedy = "fill the column, or remove the feature"
         raise feature.entity.source.wrong(
             f"features.{feature.name}", f"has no {feature.config.kind} in any row", remedy
@@ -151,7 +150,7 @@ def _encode_feature(connection: Backend, job: _Job, num_threads: int) -> Encoded
     return EncodedFeature(feature, rows.select("entity", "key"), job.encodings, num_unreadable)
 
 
-def _refuse_unreadable(connection: Backend, feature: FeatureColumn, bad: Table) -> None:
+def _refuse_unreadable(connection: Connection, feature: FeatureColumn, bad: Table) -> None:
     assert isinstance(feature.config, ImageFeature), "texts can always be read"
     shown = {feature.entity.config.id: "id"}
     if "path" in bad.columns:

@@ -8,18 +8,17 @@ with empty features; rows that still refer to it are dangling. Delete the artifa
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
 import ibis
 import numpy as np
-from ibis.backends.duckdb import Backend
 from numpy.typing import NDArray
 
 from omnisage.errors import OmnisageError
 from omnisage.tables.artifact import Tables
 from omnisage.tables.checks import id_column, refuse_rows
 from omnisage.tables.config import Entity, TablesConfig, TextFeature
-from omnisage.tables.database import keep, num_rows, write_parquet
-from omnisage.tables.expressions import Column, Table
+from omnisage.tables.connection import Connection, UnreadableError
+from omnisage.tables.database import write_parquet
+from omnisage.tables.expressions import Column, Table, as_text
 from omnisage.tables.hashing import draw, is_below
 from omnisage.tables.sources import Source, open_source
 
@@ -42,11 +41,11 @@ class EntityTable:
         """The cold ones: entity (dense id)."""
         return self.ids.filter("is_cold").select("entity")
 
-    def is_warm(self, connection: Backend) -> NDArray[np.bool_]:
+    def is_warm(self, connection: Connection) -> NDArray[np.bool_]:
         """Which entities [N] may be trained on."""
         warm = np.ones(self.num_entities, np.bool_)
         if self.has_cold:
-            warm[connection.to_pyarrow(self.cold)["entity"].to_numpy()] = False
+            warm[connection.to_arrow(self.cold)["entity"].to_numpy()] = False
         return warm
 
     def content(self, **columns: Column) -> Table:
@@ -59,7 +58,7 @@ class EntityTable:
 
 
 def open_entities(
-    connection: Backend, config: TablesConfig, base: Path, *, earlier: Path, seed: int, kept: Tables | None = None
+    connection: Connection, config: TablesConfig, base: Path, *, earlier: Path, seed: int, kept: Tables | None = None
 ) -> dict[str, EntityTable]:
     """Open the table of every entity type, check its ids, and number them.
 
@@ -81,21 +80,21 @@ def open_entities(
         is_cold: Column = ibis.literal(False)
         if share is not None:
             is_cold = numbered["present"] & is_below(draw(seed, ["cold", name], numbered["id"]), share)
-        ids = keep(connection, f"ids {name}", numbered.mutate(is_cold=is_cold))
-        num_retired = num_rows(connection, ids.filter(~ids.present))
+        ids = connection.keep(f"ids {name}", numbered.mutate(is_cold=is_cold))
+        num_retired = connection.num_rows(ids.filter(~ids.present))
         opened[name] = EntityTable(
-            name, entity, source, ids, num_rows(connection, ids), num_retired, has_cold=share is not None, kept=kept
+            name, entity, source, ids, connection.num_rows(ids), num_retired, has_cold=share is not None, kept=kept
         )
     return opened
 
 
-def write_entities(connection: Backend, entity: EntityTable, folder: Path) -> None:
+def write_entities(connection: Connection, entity: EntityTable, folder: Path) -> None:
     """Write the ids and names of a type, `ids.parquet` and `names.parquet`."""
     write_parquet(connection, entity.ids.order_by("entity").select("id"), folder / "ids.parquet")
     write_parquet(connection, _names(entity), folder / "names.parquet")
 
 
-def _number(connection: Backend, name: str, entity: Entity, base: Path, earlier: Path) -> tuple[Table, Source]:
+def _number(connection: Connection, name: str, entity: Entity, base: Path, earlier: Path) -> tuple[Table, Source]:
     """The ids of a type with their numbers, and the table that they come from."""
     source = open_source(connection, f"entities.{name}", entity.table, base)
     if entity.name is not None:
@@ -108,14 +107,15 @@ def _number(connection: Backend, name: str, entity: Entity, base: Path, earlier:
     )
     if earlier.exists():
         return _append(connection, source, current, earlier), source
-    return current.select("id", entity=_ranks("id"), present=ibis.literal(True)), source
+    numbered = connection.number(f"numbers {name}", current, "entity", ["id"])
+    return numbered.mutate(present=ibis.literal(True)), source
 
 
-def _append(connection: Backend, source: Source, current: Table, earlier: Path) -> Table:
+def _append(connection: Connection, source: Source, current: Table, earlier: Path) -> Table:
     """Keep the numbers given earlier; number the new ids after them."""
     try:
-        stored = connection.read_parquet(earlier, file_row_number=True)
-    except duckdb.Error as error:
+        stored = connection.read_ids(earlier)
+    except UnreadableError as error:
         raise OmnisageError(
             f"{earlier} is damaged, so ids cannot keep their numbers ({error}); restore it, or delete "
             f"{earlier.parents[2]} to number from scratch"
@@ -125,16 +125,10 @@ def _append(connection: Backend, source: Source, current: Table, earlier: Path) 
             f"{source.field}.id: {source.file} has ids of type {current['id'].type()}, but the earlier artifact "
             f"numbers ids of type {stored['id'].type()}; delete {earlier.parents[2]} to number from scratch"
         )
-    kept = stored.left_join(current, "id").select(
-        stored["id"], entity=stored["file_row_number"].cast("uint32"), present=current["id"].notnull()
-    )
-    new = current.anti_join(stored, "id")
-    first = num_rows(connection, stored)
-    return kept.union(new.select("id", entity=(_ranks("id") + first).cast("uint32"), present=ibis.literal(True)))
-
-
-def _ranks(column: str) -> Column:
-    return ibis.row_number().over(ibis.window(order_by=column)).cast("uint32")
+    kept = stored.left_join(current, "id").select(stored["id"], stored["entity"], present=current["id"].notnull())
+    new = connection.number(f"new ids {source.field}", current.anti_join(stored, "id"), "place", ["id"])
+    entity = (new["place"] + connection.num_rows(stored)).cast(stored["entity"].type())
+    return kept.union(new.select("id", entity=entity, present=ibis.literal(True)))
 
 
 def _names(entity: EntityTable) -> Table:
@@ -142,7 +136,7 @@ def _names(entity: EntityTable) -> Table:
     texts = [feature.columns[0] for feature in entity.config.features.values() if isinstance(feature, TextFeature)]
     option, column = ("name", entity.config.name) if entity.config.name else ("features", next(iter(texts), None))
     if column is not None:
-        text = entity.source.column(option, column).cast("string").strip().nullif("")
+        text = as_text(entity.source.column(option, column)).strip().nullif("")
     else:
         text = ibis.null("string")
     rows = entity.content(text=text).order_by("entity")

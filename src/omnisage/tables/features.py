@@ -10,17 +10,18 @@ from typing import Any
 import ibis
 import numpy as np
 import pyarrow as pa
-from ibis.backends.duckdb import Backend
 from numpy.typing import NDArray
 
 from omnisage import _native
 from omnisage.tables.arrays import ArrayWriter, write_array, write_columns
 from omnisage.tables.checks import finite_number, refuse_rows
 from omnisage.tables.config import CategoryFeature, Feature, ImageFeature, NumberFeature, TextFeature, VectorFeature
-from omnisage.tables.database import keep, keep_arrow, num_rows, stream, write_parquet
+from omnisage.tables.connection import Connection
+from omnisage.tables.database import write_parquet
 from omnisage.tables.entities import EntityTable
 from omnisage.tables.expressions import Column, Table
 from omnisage.tables.sources import Source
+from omnisage.tables.unicode import lowered
 
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
@@ -42,7 +43,7 @@ class FeatureColumn:
         return None if kept is None else kept.manifest.counts["features"][self.entity.name][self.name]
 
 
-def open_features(connection: Backend, entity: EntityTable) -> list[FeatureColumn]:
+def open_features(connection: Connection, entity: EntityTable) -> list[FeatureColumn]:
     """Check every feature of an entity type.
 
     Raises:
@@ -54,7 +55,7 @@ def open_features(connection: Backend, entity: EntityTable) -> list[FeatureColum
     ]
 
 
-def write_feature(connection: Backend, feature: FeatureColumn, folder: Path, num_threads: int) -> dict[str, Any]:
+def write_feature(connection: Connection, feature: FeatureColumn, folder: Path, num_threads: int) -> dict[str, Any]:
     """Write the files of a feature.
 
     Args:
@@ -81,10 +82,10 @@ def write_feature(connection: Backend, feature: FeatureColumn, folder: Path, num
     return {"kind": feature.config.kind, **counts}
 
 
-def _checked(connection: Backend, entity: EntityTable, option: str, feature: Feature) -> Column:
+def _checked(connection: Connection, entity: EntityTable, option: str, feature: Feature) -> Column:
     match feature:
         case TextFeature():
-            return join_texts(_texts(entity, option, feature.columns), feature)
+            return _join_texts(_texts(entity, option, feature.columns), feature)
         case ImageFeature():
             return image_column(entity.source, f"{option}.column", feature.column)
         case NumberFeature():
@@ -106,13 +107,11 @@ def _texts(entity: EntityTable, option: str, columns: list[str]) -> list[Column]
     return texts
 
 
-def join_texts(columns: list[Column], feature: TextFeature) -> Column:
-    """The columns of a text joined by spaces, null being empty, as they are hashed; or, with an encoder, encoded."""
+def _join_texts(columns: list[Column], feature: TextFeature) -> Column:
+    """The columns of a text joined by spaces, null being empty; for an encoder stripped, and null if empty."""
     space: Column = ibis.literal(" ")
     text = space.join([column.fill_null("") for column in columns])
-    if feature.encoder is None:
-        return _nfc_normalize(text.lower())
-    return _nfc_normalize(text.strip()).nullif(ibis.literal(""))
+    return text if feature.encoder is None else text.strip().nullif(ibis.literal(""))
 
 
 def image_column(source: Source, option: str, column: str) -> Column:
@@ -138,7 +137,7 @@ def _categories(entity: EntityTable, option: str, column: str) -> Column:
     return values.cast("array<string>") if kind.is_array() else ibis.array([values.cast("string")])
 
 
-def _vector(connection: Backend, entity: EntityTable, option: str, column: str) -> Column:
+def _vector(connection: Connection, entity: EntityTable, option: str, column: str) -> Column:
     source, field = entity.source, f"{option}.column"
     values = source.column(field, column)
     kind = values.type()
@@ -147,7 +146,7 @@ def _vector(connection: Backend, entity: EntityTable, option: str, column: str) 
     vectors = source.rows.select(id=source.rows[entity.config.id], vector=values.cast("array<float64>"))
     vectors = vectors.filter(vectors["vector"].notnull())
     _refuse_unequal_lengths(connection, entity, field, vectors)
-    # In DuckDB NaN is above every number, so the comparison refuses it too.
+    # NaN is above every number, so the comparison refuses it too.
     wrong = vectors["vector"].filter(lambda x: x.isnull() | (x.abs() > _MAX_FLOAT32))
     remedy = "replace the values, or the whole vector by null where it is missing"
     found = f"with a null, a value that is not finite, or one beyond float32, in column '{column}'"
@@ -155,10 +154,10 @@ def _vector(connection: Backend, entity: EntityTable, option: str, column: str) 
     return values.cast("array<float32>")
 
 
-def _refuse_unequal_lengths(connection: Backend, entity: EntityTable, field: str, vectors: Table) -> None:
+def _refuse_unequal_lengths(connection: Connection, entity: EntityTable, field: str, vectors: Table) -> None:
     lengths = vectors.select("id", length=vectors["vector"].length())
     commonest = lengths.group_by("length").agg(rows=lengths.count()).order_by(ibis.desc("rows"), ibis.desc("length"))
-    found = connection.to_pyarrow(commonest.limit(1)).to_pylist()
+    found = connection.to_arrow(commonest.limit(1)).to_pylist()
     if not found or found[0]["length"] == 0:
         raise entity.source.wrong(field, "has no vector with values", "fill the column, or remove the feature")
     width = found[0]["length"]
@@ -167,7 +166,7 @@ def _refuse_unequal_lengths(connection: Backend, entity: EntityTable, field: str
     refuse_rows(connection, entity.source, field, bad, found="with a vector of another length", remedy=remedy)
 
 
-def _write_text(connection: Backend, feature: FeatureColumn, folder: Path, num_threads: int) -> dict[str, Any]:
+def _write_text(connection: Connection, feature: FeatureColumn, folder: Path, num_threads: int) -> dict[str, Any]:
     rows = feature.entity.content(text=feature.value.fill_null("")).order_by("entity")
     with (
         ArrayWriter(folder / "indptr.npy", np.uint64) as indptr,
@@ -175,7 +174,7 @@ def _write_text(connection: Backend, feature: FeatureColumn, folder: Path, num_t
     ):
         num_tokens = 0
         indptr.append(np.zeros(1, np.uint64))
-        for batch in stream(connection, rows.select("text")):
+        for batch in connection.stream(rows.select("text")):
             ends, hashes = hash_texts(batch.column("text"), num_threads)
             indptr.append(ends[1:] + np.uint64(num_tokens))
             tokens.append(hashes)
@@ -185,7 +184,7 @@ def _write_text(connection: Backend, feature: FeatureColumn, folder: Path, num_t
 
 def hash_texts(texts: pa.Array, num_threads: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """Where the n-grams of each text begin and end, [n + 1], and their hashes, one text after the other."""
-    return _native.ngram_hashes(*_utf8(texts), num_threads=num_threads)
+    return _native.ngram_hashes(*_utf8(lowered(texts)), num_threads=num_threads)
 
 
 def _utf8(texts: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -197,12 +196,12 @@ def _utf8(texts: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     return data[offsets[0] : offsets[-1]], offsets - offsets[0]
 
 
-def _write_number(connection: Backend, feature: FeatureColumn, folder: Path) -> dict[str, Any]:
+def _write_number(connection: Connection, feature: FeatureColumn, folder: Path) -> dict[str, Any]:
     """Standardise by mean and deviation over the warm entities that have the number; a constant has deviation 1."""
     kept = feature.kept
     rows = feature.entity.content(number=feature.value).order_by("entity")
     batches = [
-        batch.column("number").to_numpy(zero_copy_only=False) for batch in stream(connection, rows.select("number"))
+        batch.column("number").to_numpy(zero_copy_only=False) for batch in connection.stream(rows.select("number"))
     ]
     numbers = np.concatenate(batches).astype(np.float64)
     present = ~np.isnan(numbers)  # Arrow gives nulls as NaN; NaN itself was refused
@@ -220,56 +219,49 @@ def standardise(numbers: NDArray[np.float64], mean: float, std: float) -> NDArra
     return np.where(np.isnan(numbers), 0.0, (numbers - mean) / std).astype(np.float32)
 
 
-def _write_category(connection: Backend, feature: FeatureColumn, folder: Path) -> dict[str, Any]:
+def _write_category(connection: Connection, feature: FeatureColumn, folder: Path) -> dict[str, Any]:
     rows = feature.entity.content(values=feature.value)
     values = rows.select("entity", value=rows["values"].unnest())
     label = f"{feature.entity.name}.{feature.name}"
-    values = keep(connection, f"values {label}", values.filter(values["value"].notnull()).distinct())
-    ranks = ibis.row_number().over(ibis.window(order_by="value")).cast("uint32")
+    values = connection.keep(f"values {label}", values.filter(values["value"].notnull()).distinct())
     warm = values.anti_join(feature.entity.cold, "entity") if feature.entity.has_cold else values
     kept = feature.entity.kept
     if kept is None:
-        vocabulary = keep(connection, f"vocabulary {label}", warm.select("value").distinct().mutate(indices=ranks))
+        vocabulary = connection.number(f"vocabulary {label}", warm.select("value").distinct(), "indices", ["value"])
     else:
         known = pa.array(kept.vocabulary(feature.entity.name, feature.name), pa.string())
         numbered = pa.table({"value": known, "indices": pa.array(range(len(known)), pa.uint32())})
-        vocabulary = keep_arrow(connection, f"vocabulary {label}", numbered)
+        vocabulary = connection.keep_arrow(f"vocabulary {label}", numbered)
     if feature.entity.has_cold or kept is not None:  # what only cold entities have, or came up later, is unknown
         values = values.semi_join(vocabulary, "value")
     indexed = values.inner_join(vocabulary, "value").order_by("entity", "indices")
     write_columns(connection, indexed, folder, {"indices": np.uint32})
     write_array(folder / "indptr.npy", _indptr(connection, values, feature.entity.num_entities))
     write_parquet(connection, vocabulary.order_by("value").select("value"), folder / "vocabulary.parquet")
-    return {"vocabulary": num_rows(connection, vocabulary)}
+    return {"vocabulary": connection.num_rows(vocabulary)}
 
 
-def _indptr(connection: Backend, values: Table, num_entities: int) -> NDArray[np.uint64]:
+def _indptr(connection: Connection, values: Table, num_entities: int) -> NDArray[np.uint64]:
     counts = np.zeros(num_entities + 1, np.uint64)
-    for batch in stream(connection, values.group_by("entity").agg(n=values.count())):
+    for batch in connection.stream(values.group_by("entity").agg(n=values.count())):
         counts[batch.column("entity").to_numpy() + np.int64(1)] = batch.column("n").to_numpy()
     return np.cumsum(counts, dtype=np.uint64)
 
 
-def _write_vector(connection: Backend, feature: FeatureColumn, folder: Path) -> dict[str, Any]:
+def _write_vector(connection: Connection, feature: FeatureColumn, folder: Path) -> dict[str, Any]:
     rows = feature.entity.content(vector=feature.value)
     rows = rows.filter(rows["vector"].notnull())
-    width = int(connection.to_pyarrow(rows["vector"].length().max()).as_py())
+    width = int(connection.to_arrow(rows["vector"].length().max()).as_py())
     if feature.kept is not None and feature.kept["width"] != width:
         remedy = f"the trained model reads {feature.kept['width']}: give these, or train again with `omnisage run`"
         raise feature.entity.source.wrong(f"features.{feature.name}", f"has vectors of {width} numbers", remedy)
     shape = (feature.entity.num_entities, width)
     values = np.lib.format.open_memmap(folder / "values.npy", mode="w+", dtype=np.float32, shape=shape)
     present = np.zeros(feature.entity.num_entities, np.bool_)
-    for batch in stream(connection, rows.select("entity", "vector")):
+    for batch in connection.stream(rows.select("entity", "vector")):
         entities = batch.column("entity").to_numpy()
         values[entities] = batch.column("vector").flatten().to_numpy().reshape(-1, width)
         present[entities] = True
     values.flush()
     write_array(folder / "present.npy", present)
     return {"width": width}
-
-
-@ibis.udf.scalar.builtin(name="nfc_normalize")
-def _nfc_normalize(text: str) -> str:
-    """Unicode normal form C."""
-    raise NotImplementedError("DuckDB's own")

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import ibis
 import numpy as np
-from ibis.backends.duckdb import Backend
 
 from omnisage.tables.arrays import write_array
 from omnisage.tables.config import Split
-from omnisage.tables.database import keep
+from omnisage.tables.connection import Connection
 from omnisage.tables.edges import Edges
 from omnisage.tables.entities import EntityTable
 from omnisage.tables.expressions import Table
@@ -26,7 +25,7 @@ HeldOut = dict[tuple[str, str], Table]  # both types in alphabetical order -> fi
 
 
 def draw_pairs(
-    connection: Backend, relations: list[Edges], entities: dict[str, EntityTable], *, split: Split, seed: int
+    connection: Connection, relations: list[Edges], entities: dict[str, EntityTable], *, split: Split, seed: int
 ) -> HeldOut:
     """Draw held-out pairs among those of undated relations, and validation pairs among those of dated ones.
 
@@ -47,7 +46,7 @@ def draw_pairs(
                 drawn = _with_part(pairs[types], types, entities, split=split, seed=seed)
                 found.append(drawn.filter(drawn["part"].isin(parts)))
         drawn = reduce(lambda one, other: one.union(other), found).distinct()
-        held_out[types] = keep(connection, f"drawn {'-'.join(types)}", drawn)
+        held_out[types] = connection.keep(f"drawn {'-'.join(types)}", drawn)
     return held_out
 
 
@@ -87,7 +86,7 @@ def add_new_pairs(
     return held_out
 
 
-def write_held_out(connection: Backend, held_out: HeldOut, folder: Path) -> dict[str, dict[str, int]]:
+def write_held_out(connection: Connection, held_out: HeldOut, folder: Path) -> dict[str, dict[str, int]]:
     """Write `<folder>/<part>/<first type>-<second type>.npy`, sorted.
 
     Returns:
@@ -97,7 +96,7 @@ def write_held_out(connection: Backend, held_out: HeldOut, folder: Path) -> dict
     for part, counts_of_part in counts.items():
         for types, pairs in sorted(held_out.items()):
             chosen = pairs.filter(pairs["part"] == part).select("first", "second").order_by("first", "second")
-            table = connection.to_pyarrow(chosen)
+            table = connection.to_arrow(chosen)
             name = "-".join(types)
             columns = [table[column].to_numpy() for column in ("first", "second")]
             write_array(folder / part / f"{name}.npy", np.column_stack(columns).astype(np.uint32))

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ibis.backends.duckdb import Backend
 
 from omnisage.tables import config
 from omnisage.tables.arrays import write_columns
 from omnisage.tables.checks import id_column, unix_seconds
+from omnisage.tables.connection import Connection
 from omnisage.tables.entities import EntityTable
 from omnisage.tables.expressions import Table
 from omnisage.tables.references import Reference, resolve, text_columns
@@ -30,7 +30,7 @@ class Shown:
 
 
 def open_impressions(
-    connection: Backend, sequence: config.Sequence, events: Events, *, base: Path, entity: EntityTable
+    connection: Connection, sequence: config.Sequence, events: Events, *, base: Path, entity: EntityTable
 ) -> Shown:
     """Open and check the table of a sequence's impressions.
 
@@ -63,7 +63,7 @@ def open_impressions(
     return Shown(of_users, num_dropped)
 
 
-def write_impressions(connection: Backend, shown: Shown, folder: Path, split: config.Split) -> dict[str, Any]:
+def write_impressions(connection: Connection, shown: Shown, folder: Path, split: config.Split) -> dict[str, Any]:
     """Write `<folder>/impressions/`: those of training users before `train_end`, by user, time and entity.
 
     Returns:

@@ -7,12 +7,12 @@ features whether it stands in a table or comes as a record.
 import base64
 import binascii
 import math
+import string
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import ibis
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -31,9 +31,10 @@ from omnisage.tables.artifact import (
 )
 from omnisage.tables.config import CategoryFeature, Entity, Feature, ImageFeature, NumberFeature, TextFeature
 from omnisage.tables.encoders import find_encoder
-from omnisage.tables.features import hash_texts, join_texts, standardise
+from omnisage.tables.features import hash_texts, standardise
 from omnisage.tables.images import load_image_encoder
 from omnisage.tables.texts import load_text_encoder
+from omnisage.tables.unicode import composed
 
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
@@ -97,12 +98,10 @@ def _encoder(tables: Tables, entity_type: str, name: str, feature: Feature, base
     folder = tables.folder / "features" / entity_type / name
     match feature:
         case TextFeature(encoder=None):
-            join = _joining(feature)
-            return lambda values, where: _hashed(join(values, where))
+            return lambda values, where: _hashed(_joined(values, feature, where))
         case TextFeature():
-            join, encode = _joining(feature), _pretrained(feature, entity_type, name, base)
-            center = _centering(folder, counts)
-            return lambda values, where: center(encode(join(values, where).to_pylist(), where))
+            encode, center = _pretrained(feature, entity_type, name, base), _centering(folder, counts)
+            return lambda values, where: center(encode(_stripped(_joined(values, feature, where)), where))
         case ImageFeature():
             encode, center = _pretrained(feature, entity_type, name, base), _centering(folder, counts)
             return lambda values, where: center(encode(_images(values[0], feature.column, where), where))
@@ -115,38 +114,32 @@ def _encoder(tables: Tables, entity_type: str, name: str, feature: Feature, base
             return lambda values, where: _vectors(values[0], feature.column, counts["width"], where)
 
 
-def _joining(feature: TextFeature) -> Callable[[list[list[Any]], str], pa.Array]:
-    """The stage's expression, compiled once; DuckDB computes it, whose lower-case letters are not quite Python's."""
-    names = [f"c{i}" for i in range(len(feature.columns))]
-    rows = ibis.table(dict.fromkeys(names, "string") | {"row": "int64"}, name="records")
-    text = join_texts([rows[name] for name in names], feature)
-    query = ibis.to_sql(rows.mutate(text=text).order_by("row").select("text"), dialect="duckdb")
-    connection = ibis.duckdb.connect(threads=1, autoinstall_known_extensions=False).con
-
-    def join(values: list[list[Any]], where: str) -> pa.Array:
-        columns = [
-            pa.array([_text(value, f"{where}[{i}].features.{name}") for i, value in enumerate(column)], pa.string())
-            for name, column in zip(feature.columns, values, strict=True)
-        ]
-        given = pa.table([*columns, pa.array(range(len(values[0])), pa.int64())], [*names, "row"])
-        with connection.cursor() as cursor:  # of its own: a connection takes one query at a time
-            cursor.register("records", given)
-            texts = cursor.sql(query).to_arrow_table()["text"]
-        return texts.combine_chunks().cast(pa.string())
-
-    return join
+def _joined(values: list[list[Any]], feature: TextFeature, where: str) -> list[str]:
+    """The columns of each text joined by spaces, as the stage joins them."""
+    columns = [
+        [_text(value, f"{where}[{i}].features.{name}") for i, value in enumerate(column)]
+        for name, column in zip(feature.columns, values, strict=True)
+    ]
+    return [" ".join(texts) for texts in zip(*columns, strict=True)]
 
 
-def _text(value: Any, where: str) -> str | None:
-    if value is None or isinstance(value, str):
+def _stripped(texts: list[str]) -> list[str | None]:
+    """As an encoder gets them; None where nothing is left."""
+    return composed(pa.array([text.strip(string.whitespace) or None for text in texts], pa.string())).to_pylist()
+
+
+def _text(value: Any, where: str) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise OmnisageError(f"{where}: {value!r} is no text; give a string or an integer, or null where it is missing")
 
 
-def _hashed(texts: pa.Array) -> TextArrays:
-    ends, tokens = hash_texts(texts, num_threads=1)
+def _hashed(texts: list[str]) -> TextArrays:
+    ends, tokens = hash_texts(pa.array(texts, pa.string()), num_threads=1)
     return TextArrays(ends, tokens)
 
 

@@ -5,11 +5,10 @@ from typing import Any
 
 import ibis
 import numpy as np
-from ibis.backends.duckdb import Backend
 
 from omnisage.tables.arrays import write_columns
 from omnisage.tables.config import PairLog, Split
-from omnisage.tables.database import keep
+from omnisage.tables.connection import Connection
 from omnisage.tables.edges import Edges
 from omnisage.tables.sequences import Events
 
@@ -34,15 +33,15 @@ def pairs_of_sequence(name: str, sequence: Events, *, window_s: float, split: Sp
     return Edges(name, sequence.entity, sequence.entity, steps.select("source", "target"))
 
 
-def training_pairs(connection: Backend, log: Edges) -> Edges:
+def training_pairs(connection: Connection, log: Edges) -> Edges:
     """The pairs of two different entities, with their segment where the log has any, kept in the database."""
     kept = log.without_loops()
     columns = ["source", "target", *(["segment"] if kept.has("segment") else [])]
-    rows = keep(connection, f"pairs {log.name}", kept.rows.select(*columns))
+    rows = connection.keep(f"pairs {log.name}", kept.rows.select(*columns))
     return Edges(log.name, log.source, log.target, rows, log.num_dropped)
 
 
-def write_pairs(connection: Backend, log: Edges, folder: Path, config: PairLog) -> dict[str, Any]:
+def write_pairs(connection: Connection, log: Edges, folder: Path, config: PairLog) -> dict[str, Any]:
     """Write the pairs of a log, sorted.
 
     Args:
@@ -57,9 +56,8 @@ def write_pairs(connection: Backend, log: Edges, folder: Path, config: PairLog) 
     rows, dtypes, segments = log.rows, {"source": np.uint32, "target": np.uint32}, None
     if log.has("segment"):
         names = rows.select("segment").distinct()
-        numbered = names.mutate(index=ibis.row_number().over(ibis.window(order_by="segment")).cast("uint32"))
-        numbered = keep(connection, f"segments {log.name}", numbered)
-        found = connection.to_pyarrow(numbered.order_by("index"))["segment"].to_pylist()
+        numbered = connection.number(f"segments {log.name}", names, "index", ["segment"])
+        found = connection.to_arrow(numbered.order_by("index"))["segment"].to_pylist()
         segments = [{"name": name, "weight": config.segment_weights.get(name, 1.0)} for name in found]
         rows = rows.inner_join(numbered, "segment").select("source", "target", segment="index")
         dtypes["segment"] = np.uint32

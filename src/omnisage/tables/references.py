@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 
-from ibis.backends.duckdb import Backend
-
 from omnisage.tables.checks import reference_column, refuse_rows
 from omnisage.tables.config import Dangling
-from omnisage.tables.database import keep, num_rows
+from omnisage.tables.connection import Connection
 from omnisage.tables.entities import EntityTable
 from omnisage.tables.expressions import Column, Table
 from omnisage.tables.sources import Source
@@ -27,7 +25,7 @@ def text_columns(references: list[tuple[str, EntityTable]]) -> frozenset[str]:
 
 
 def resolve(
-    connection: Backend,
+    connection: Connection,
     source: Source,
     dangling: Dangling,
     references: dict[str, Reference],
@@ -55,8 +53,8 @@ def resolve(
         if dangling == "error":
             _refuse_dangling(connection, source, reference, rows.anti_join(known, f"{name}_id").select(f"{name}_id"))
         rows = rows.inner_join(known, f"{name}_id")
-    resolved = keep(connection, f"rows {source.field}", rows.select(*references, *columns))
-    return resolved, num_rows(connection, source.rows) - num_rows(connection, resolved)
+    resolved = connection.keep(f"rows {source.field}", rows.select(*references, *columns))
+    return resolved, connection.num_rows(source.rows) - connection.num_rows(resolved)
 
 
 def _typed_ids(source: Source, reference: Reference) -> Column:
@@ -74,7 +72,7 @@ def _typed_ids(source: Source, reference: Reference) -> Column:
     return ids
 
 
-def _refuse_dangling(connection: Backend, source: Source, reference: Reference, bad: Table) -> None:
+def _refuse_dangling(connection: Connection, source: Source, reference: Reference, bad: Table) -> None:
     entity = reference.entity
     bad = bad.rename({reference.column: bad.columns[0]})
     refuse_rows(

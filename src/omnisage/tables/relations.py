@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ibis.backends.duckdb import Backend
 from numpy.typing import DTypeLike
 
 from omnisage.tables.arrays import write_columns
-from omnisage.tables.database import keep
+from omnisage.tables.connection import Connection
 from omnisage.tables.edges import Edges
 
 
-def training_relation(connection: Backend, edges: Edges) -> Edges:
+def training_relation(connection: Connection, edges: Edges) -> Edges:
     """Distinct edges, the weights of repetitions summed, kept in the database.
 
     Args:
@@ -33,16 +32,16 @@ def training_relation(connection: Backend, edges: Edges) -> Edges:
         rows = rows.group_by("source", "target").agg(weight=rows["weight"].collect().sort().sums())
     else:
         rows = rows.select("source", "target").distinct()
-    return Edges(kept.name, kept.source, kept.target, keep(connection, f"relation {kept.name}", rows), kept.num_dropped)
+    return Edges(kept.name, kept.source, kept.target, connection.keep(f"relation {kept.name}", rows), kept.num_dropped)
 
 
-def relation_from_log(connection: Backend, name: str, log: Edges) -> Edges:
+def relation_from_log(connection: Connection, name: str, log: Edges) -> Edges:
     """The pairs of a log as a relation, weighted by how often each stands there."""
     rows = log.rows.select("source", "target").mutate(weight=1.0)
     return training_relation(connection, Edges(name, log.source, log.target, rows))
 
 
-def write_relation(connection: Backend, relation: Edges, folder: Path) -> dict[str, Any]:
+def write_relation(connection: Connection, relation: Edges, folder: Path) -> dict[str, Any]:
     """Write the edges, sorted.
 
     Returns:

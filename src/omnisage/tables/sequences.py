@@ -15,16 +15,16 @@ from typing import Any
 import ibis
 import numpy as np
 import pyarrow as pa
-from ibis.backends.duckdb import Backend
 from numpy.typing import DTypeLike, NDArray
 
 from omnisage.errors import OmnisageError
 from omnisage.tables import config
 from omnisage.tables.arrays import write_array, write_columns
 from omnisage.tables.checks import id_column, refuse_nulls, refuse_rows, unix_seconds
-from omnisage.tables.database import keep, keep_arrow, num_rows, write_parquet
+from omnisage.tables.connection import Connection
+from omnisage.tables.database import write_parquet
 from omnisage.tables.entities import EntityTable
-from omnisage.tables.expressions import Column, Table
+from omnisage.tables.expressions import Column, Table, as_text
 from omnisage.tables.hashing import draw, user_part
 from omnisage.tables.references import Reference, resolve, text_columns
 from omnisage.tables.sources import Source, open_source
@@ -63,7 +63,7 @@ def _of_part(events: Table, part: str, split: config.Split) -> Table:
 
 
 def open_sequence(
-    connection: Backend,
+    connection: Connection,
     name: str,
     tables: config.TablesConfig,
     *,
@@ -85,22 +85,22 @@ def open_sequence(
     if entity.has_cold:
         cold = rows.semi_join(entity.cold, "entity").select("user_id", "entity", "time")
         rows = rows.anti_join(entity.cold, "entity")
-    users = keep(connection, f"users {name}", _split_users(rows, tables.split, seed))
-    placed = keep(connection, f"placed {name}", _place_events(rows, users, entity, seed))
+    users = _number_users(connection, name, rows, tables.split, seed)
+    placed = connection.keep(f"placed {name}", _place_events(rows, users, entity, seed))
     labels = {
-        label: keep(connection, f"{label} {name}", _number_label(placed, label, tables.split))
+        label: _number_label(connection, placed, f"{label} {name}", label, tables.split)
         if entity.kept is None
         else _keep_label(connection, source, placed, label, entity.kept.labels(name, label))
         for label in _label_columns(sequence)
     }
-    events = keep(connection, f"events {name}", _label_events(placed, labels)) if labels else placed
+    events = connection.keep(f"events {name}", _label_events(placed, labels)) if labels else placed
     opened = Events(name, sequence.entity, users, events, labels, num_dropped, cold)
     _refuse_no_training(connection, opened, tables.split)
     return opened
 
 
 def _open_events(
-    connection: Backend, source: Source, sequence: config.Sequence, entity: EntityTable
+    connection: Connection, source: Source, sequence: config.Sequence, entity: EntityTable
 ) -> tuple[Table, int]:
     """Distinct (user_id, entity, time), with the labels that are first as text where a user did several at once."""
     columns: dict[str, Column] = {
@@ -126,17 +126,17 @@ def _label_columns(sequence: config.Sequence) -> dict[str, str]:
     return {label: column for label, column in columns.items() if column is not None}
 
 
-def _label(connection: Backend, source: Source, label: str, column: str) -> Column:
+def _label(connection: Connection, source: Source, label: str, column: str) -> Column:
     values = source.column(label, column)
     kind = values.type()
     if not (kind.is_string() or kind.is_numeric()):
         article = "an" if label == "action" else "a"
         raise source.wrong(label, f"has type {kind} in column '{column}'", f"{article} {label} is a string or a number")
     refuse_nulls(connection, source, label, column)
-    return values.cast("string")
+    return as_text(values)
 
 
-def _split_users(rows: Table, split: config.Split, seed: int) -> Table:
+def _number_users(connection: Connection, name: str, rows: Table, split: config.Split, seed: int) -> Table:
     """Number users: training users first, then validation, then test, each sorted by id.
 
     So no user who is held out, or comes later, changes the number of a training user.
@@ -147,7 +147,7 @@ def _split_users(rows: Table, split: config.Split, seed: int) -> Table:
         part = ibis.cases((users["first_time"] >= split.train_end, "test"), else_=part)
     users = users.mutate(part=part)
     rank = users["part"].cases(("train", 0), ("validation", 1), else_=2)
-    return users.mutate(user=ibis.row_number().over(ibis.window(order_by=[rank, users["id"]])).cast("uint32"))
+    return connection.number(f"users {name}", users, "user", [rank, users["id"]])
 
 
 def _place_events(rows: Table, users: Table, entity: EntityTable, seed: int) -> Table:
@@ -168,25 +168,25 @@ def _place_events(rows: Table, users: Table, entity: EntityTable, seed: int) -> 
     )
 
 
-def _number_label(placed: Table, label: str, split: config.Split) -> Table:
+def _number_label(connection: Connection, placed: Table, name: str, label: str, split: config.Split) -> Table:
     """Number actions (or surfaces): those of training events first, sorted as text, then the others, sorted as text.
 
     So an action that comes up after training's end changes no training file.
     """
     trained_on = _of_part(placed, "train", split).select(label).distinct().mutate(seen=ibis.literal(1))
     values = placed.select(label).distinct().left_join(trained_on, label).select(label, "seen")
-    order = ibis.window(order_by=[values["seen"].isnull(), label])
-    return values.select(label, index=ibis.row_number().over(order).cast("uint32"))
+    numbered = connection.number(name, values, "index", [values["seen"].isnull(), values[label]])
+    return numbered.select(label, "index")
 
 
-def _keep_label(connection: Backend, source: Source, placed: Table, label: str, known: list[str]) -> Table:
+def _keep_label(connection: Connection, source: Source, placed: Table, label: str, known: list[str]) -> Table:
     """The numbers that a trained model knows labels by.
 
     Raises:
         OmnisageError: an event has another label.
     """
     numbered = pa.table({label: pa.array(known, pa.string()), "index": pa.array(range(len(known)), pa.uint32())})
-    numbers = keep_arrow(connection, f"{label} {source.field}", numbered)
+    numbers = connection.keep_arrow(f"{label} {source.field}", numbered)
     bad = placed.anti_join(numbers, label).select(label)
     remedy = "leave them out, or train again with `omnisage run`"
     found = f"whose {label} the trained model does not know"
@@ -200,11 +200,11 @@ def _label_events(placed: Table, labels: dict[str, Table]) -> Table:
     return placed
 
 
-def _refuse_no_training(connection: Backend, opened: Events, split: config.Split) -> None:
-    if num_rows(connection, opened.of("train", split).limit(1)):
+def _refuse_no_training(connection: Connection, opened: Events, split: config.Split) -> None:
+    if connection.num_rows(opened.of("train", split).limit(1)):
         return
     times = opened.events.agg(first=opened.events["time"].min(), last=opened.events["time"].max())
-    found = connection.to_pyarrow(times).to_pylist()[0]
+    found = connection.to_arrow(times).to_pylist()[0]
     if found["first"] is None:
         raise OmnisageError(
             f"sequences.{opened.name}: all {opened.num_dropped} events name no {opened.entity} and were dropped; "
@@ -218,7 +218,7 @@ def _refuse_no_training(connection: Backend, opened: Events, split: config.Split
 
 
 def write_sequence(
-    connection: Backend, sequence: Events, folder: Path, *, split: config.Split, seed: int
+    connection: Connection, sequence: Events, folder: Path, *, split: config.Split, seed: int
 ) -> dict[str, Any]:
     """Write users, vocabularies of labels and all parts of a sequence.
 
@@ -226,11 +226,11 @@ def write_sequence(
         The sequence's `counts`.
     """
     counts: dict[str, Any] = {"entity": sequence.entity, "dropped": sequence.num_dropped, "actions": 0, "surfaces": 0}
-    counts["users"] = num_rows(connection, sequence.users)
+    counts["users"] = connection.num_rows(sequence.users)
     write_parquet(connection, sequence.users.order_by("user").select("id"), folder / "users.parquet")
     for label, numbers in sequence.labels.items():
         write_parquet(connection, numbers.order_by("index").select(label), folder / f"{label}s.parquet")
-        counts[f"{label}s"] = num_rows(connection, numbers)
+        counts[f"{label}s"] = connection.num_rows(numbers)
     for part in ("train", *_HELD_OUT_PARTS, "all"):
         events = sequence.of(part, split)
         users, counts[part] = _write_part(connection, events, folder / part)
@@ -241,9 +241,9 @@ def write_sequence(
     return counts
 
 
-def _write_part(connection: Backend, events: Table, folder: Path) -> tuple[NDArray[np.uint32], dict[str, int]]:
+def _write_part(connection: Connection, events: Table, folder: Path) -> tuple[NDArray[np.uint32], dict[str, int]]:
     lengths = events.group_by("user").agg(length=events.count()).order_by("user")
-    table = connection.to_pyarrow(lengths)
+    table = connection.to_arrow(lengths)
     users = table["user"].to_numpy().astype(np.uint32)
     indptr = np.concatenate([np.zeros(1, np.uint64), np.cumsum(table["length"].to_numpy(), dtype=np.uint64)])
     write_array(folder / "users.npy", users)
@@ -259,7 +259,7 @@ def _write_part(connection: Backend, events: Table, folder: Path) -> tuple[NDArr
 
 
 def _queries(
-    connection: Backend,
+    connection: Connection,
     sequence: Events,
     part: str,
     users: NDArray[np.uint32],
@@ -274,7 +274,7 @@ def _queries(
     events = sequence.of(part, split)
     if split.kind == "leave_one_out":
         last = events.group_by("user").agg(position=events["position"].max()).order_by("user")
-        positions = connection.to_pyarrow(last)["position"].to_numpy()
+        positions = connection.to_arrow(last)["position"].to_numpy()
         return np.column_stack([np.arange(len(users)), positions]).astype(np.uint32)
     asked = events.filter(events["position"] > 0)
     if part == "test" and split.window_begin is not None:
@@ -283,6 +283,6 @@ def _queries(
     drawn = draw(seed, ["query", sequence.name], asked["id"], asked["position"])
     asked = asked.mutate(rank=ibis.row_number().over(ibis.window(group_by="user", order_by=[drawn, "position"])))
     chosen = asked.filter(asked["rank"] < split.max_queries_per_user).order_by("user", "position")
-    table = connection.to_pyarrow(chosen.select("user", "position"))
+    table = connection.to_arrow(chosen.select("user", "position"))
     rows = np.searchsorted(users, table["user"].to_numpy())
     return np.column_stack([rows, table["position"].to_numpy()]).astype(np.uint32)

@@ -4,15 +4,11 @@ import glob
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import duckdb
-from ibis.backends.duckdb import Backend
 
 from omnisage.errors import OmnisageError
 from omnisage.schema import unknown_name
 from omnisage.tables.config import TablesConfig
-from omnisage.tables.database import keep, num_rows
+from omnisage.tables.connection import Connection, UnreadableError
 from omnisage.tables.expressions import Column, Table
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -63,7 +59,9 @@ def source_files(config: TablesConfig, base: Path) -> dict[str, Path]:
     return dict(sorted(files.items()))
 
 
-def open_source(connection: Backend, field: str, table: str, base: Path, texts: frozenset[str] = frozenset()) -> Source:
+def open_source(
+    connection: Connection, field: str, table: str, base: Path, texts: frozenset[str] = frozenset()
+) -> Source:
     """Open the table that `<field>.table` names.
 
     Args:
@@ -81,31 +79,12 @@ def open_source(connection: Backend, field: str, table: str, base: Path, texts: 
         if paths[0].suffix == ".parquet":
             rows = connection.read_parquet(paths)
         else:
-            rows = _read_delimited(connection, field, paths[0], texts)
-        is_empty = num_rows(connection, rows.limit(1)) == 0
-    except duckdb.OutOfMemoryException:
-        raise
-    except duckdb.Error as error:
+            rows = connection.read_delimited(f"file {field}", paths[0], _DELIMITERS[paths[0].suffix], texts)
+    except UnreadableError as error:
         raise OmnisageError(f"{field}.table: cannot read {table}: {error}") from error
-    if is_empty:
+    if connection.num_rows(rows) == 0:
         raise OmnisageError(f"{field}.table: {table} has no rows; fill it, or take {field} out of the config")
     return Source(field, table, rows)
-
-
-def _read_delimited(connection: Backend, field: str, path: Path, texts: frozenset[str]) -> Table:
-    """Parse once and keep: types are found from all rows, because a sample would depend on their order."""
-    options: dict[str, Any] = {
-        "delim": _DELIMITERS[path.suffix],
-        "header": True,
-        "quote": '"',
-        "escape": '"',
-        "sample_size": -1,
-    }
-    rows = connection.read_csv(str(path), **options)
-    as_text = {name: "VARCHAR" for name in rows.columns if name in texts}
-    if as_text:
-        rows = connection.read_csv(str(path), **options, types=as_text)
-    return keep(connection, f"file {field}", rows)
 
 
 def _find(field: str, table: str, base: Path) -> list[Path]:

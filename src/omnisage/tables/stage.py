@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ibis.backends.duckdb import Backend
-
 from omnisage.artifact import Manifest, Plan, begin, commit
 from omnisage.tables.artifact import KEPT_ENCODINGS, Tables, open_tables
 from omnisage.tables.cold import Cold, open_cold, without_cold, write_cold
 from omnisage.tables.config import TablesConfig
+from omnisage.tables.connection import Connection
 from omnisage.tables.database import connect
 from omnisage.tables.edges import Edges, open_pair_log, open_relation
 from omnisage.tables.encode import EncodedFeature, encode_features, write_encoded
@@ -68,7 +67,9 @@ def run(config: TablesConfig, plan: Plan, out: Path, *, num_threads: int, base: 
     """
     source_files(config, base)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with connect(out.parent, memory_limit=config.memory_limit, num_threads=num_threads) as connection:
+    with connect(
+        out.parent, memory_limit=config.memory_limit, num_threads=num_threads, engine=config.engine
+    ) as connection:
         # Opened before the new artifact takes its place.
         kept = open_tables(out) if KEPT_ENCODINGS in plan.inputs else None
         opened = _open(connection, config, base=base, out=out, seed=plan.seed, kept=kept)
@@ -84,7 +85,7 @@ def run(config: TablesConfig, plan: Plan, out: Path, *, num_threads: int, base: 
 
 
 def _open(
-    connection: Backend, config: TablesConfig, *, base: Path, out: Path, seed: int, kept: Tables | None
+    connection: Connection, config: TablesConfig, *, base: Path, out: Path, seed: int, kept: Tables | None
 ) -> _Opened:
     entities = open_entities(connection, config, base, earlier=out, seed=seed, kept=kept)
     features = {name: open_features(connection, entity) for name, entity in entities.items()}
@@ -128,7 +129,7 @@ def _open(
     )
 
 
-def _split(connection: Backend, config: TablesConfig, opened: _Opened, seed: int) -> _Split:
+def _split(connection: Connection, config: TablesConfig, opened: _Opened, seed: int) -> _Split:
     end, entities = config.split.train_end, opened.entities
     cold = None
     if config.split.cold_entities:
@@ -150,7 +151,7 @@ def _split(connection: Backend, config: TablesConfig, opened: _Opened, seed: int
 
 
 def _write_features(
-    connection: Backend,
+    connection: Connection,
     opened: _Opened,
     encoded: dict[tuple[str, str], EncodedFeature],
     folder: Path,
@@ -170,7 +171,7 @@ def _write_features(
 
 
 def _write(
-    connection: Backend, config: TablesConfig, opened: _Opened, split: _Split, *, folder: Path, seed: int
+    connection: Connection, config: TablesConfig, opened: _Opened, split: _Split, *, folder: Path, seed: int
 ) -> dict[str, Any]:
     for name, entity in opened.entities.items():
         write_entities(connection, entity, folder / "entities" / name)
@@ -203,7 +204,7 @@ def _write(
 
 
 def _write_cold(
-    connection: Backend, config: TablesConfig, opened: _Opened, cold: Cold, *, folder: Path, seed: int
+    connection: Connection, config: TablesConfig, opened: _Opened, cold: Cold, *, folder: Path, seed: int
 ) -> dict[str, Any]:
     into = folder / "evaluation" / "cold"
     return write_cold(connection, cold, opened.entities, opened.sequences, into, split=config.split, seed=seed)
