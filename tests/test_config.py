@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from omnisage.config import Config, json_schema, load_config
+from omnisage.engine import THREADS, RayEngine
 from omnisage.errors import OmnisageError
 
 MINIMAL = """\
@@ -54,6 +55,26 @@ def test_a_minimal_config_gets_every_default_and_splits_into_the_configs_of_the_
     assert config.tables.memory_limit == config.memory_limit
     assert config.learning.training == config.training
     assert Config.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_an_engine_is_chosen_by_its_kind(tmp_path: Path) -> None:
+    config = load(tmp_path, MINIMAL, "engine.neighbors={kind: ray, num_workers: 3}", "engine.embeddings.kind=ray")
+    assert config.engine.neighbors == RayEngine(kind="ray", num_workers=3)
+    assert config.engine.embeddings == RayEngine(kind="ray")
+    assert load(tmp_path, MINIMAL).engine.neighbors == THREADS
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("engine.neighbors.kind=dask", "engine.neighbors"),
+        ("engine.neighbors={kind: ray, adress: auto}", "did you mean 'address'"),
+        ("engine.neighbors={kind: ray, storage: bucket/prefix}", "engine.neighbors.storage"),
+        ("engine.embeddings={kind: threads, num_workers: 2}", "there is no field 'num_workers'"),
+    ],
+)
+def test_an_engine_that_is_not_there_is_refused(tmp_path: Path, given: str, message: str) -> None:
+    assert message in refusal(tmp_path, MINIMAL, given)
 
 
 def test_an_override_is_typed_by_its_field(tmp_path: Path) -> None:

@@ -120,6 +120,7 @@ def test_the_seed_makes_everything_stale_and_speed_nothing(pipeline: FakePipelin
     assert pipeline.reasons(num_threads=3, memory_limit="1GB", name="other") == [None, None, None]
     assert pipeline.reasons(training={"checkpoint_every": 7, "peer_timeout_s": 9}) == [None, None, None]
     assert pipeline.reasons(engine={"tables": {"kind": "spark", "url": "yarn"}}) == [None, None, None]
+    assert pipeline.reasons(engine={"neighbors": {"kind": "ray"}, "embeddings": {"kind": "ray"}}) == [None, None, None]
 
 
 def test_a_changed_new_or_missing_file_is_named(pipeline: FakePipeline) -> None:

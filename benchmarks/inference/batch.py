@@ -17,8 +17,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,14 +33,16 @@ from straightforward import embed, unshare
 from worlds import generated
 
 from omnisage.batches.entities import EntitySource, build_entity_batch, describe_model
+from omnisage.embeddings.config import TokenDtype
 from omnisage.embeddings.entities import _in_blocks
 from omnisage.embeddings.fingerprints import hash_entities, hash_own
 from omnisage.embeddings.reuse import NEW
-from omnisage.embeddings.tokens import embed_by_tokens, project
+from omnisage.embeddings.tokens import Tokens, embed_by_tokens, open_tokens, project, write_tokens
 from omnisage.embeddings.write import Kind, Writer
 from omnisage.model.config import ModelConfig
 from omnisage.model.embedder import EntityEmbedders
 from omnisage.model.inference import embed_entities
+from omnisage.ranges import Arrays, Compute, RangeStore
 from omnisage.threads import one_torch_thread, workers
 
 CPU = torch.device("cpu")
@@ -121,29 +125,25 @@ def by_tokens(
 ) -> np.ndarray:
     """Everything that the stage does with entities: hashes, tokens of all, vectors of the first, npy and Parquet."""
     num_items = source.num_entities["item"]
-    every = np.arange(num_items, dtype=np.uint32)
     with tempfile.TemporaryDirectory() as folder, one_torch_thread(), workers(threads) as pool:
         with watched("hash", found):
             own = {"item": _in_blocks(num_items, lambda begin, end: hash_own(source, "item", begin, end))}
             _in_blocks(num_items, lambda begin, end: hash_entities(source, "item", own, begin, end))
         with watched("project", found):
-            tokens = project(Path(folder) / "tokens", embedders, source, {"item": every}, pool)
-        writer = Writer(Path(folder), None, "f32", pool)
+            tokens = project_all(Path(folder) / "tokens", embedders, source, "f32", pool)
 
-        def compute(ids: np.ndarray) -> np.ndarray:
-            vectors = embed_by_tokens(embedders, source, "item", ids, tokens, pool)
+        def compute(entity_type: str, ids: np.ndarray) -> Arrays:
+            vectors = embed_by_tokens(embedders, source, entity_type, ids, tokens, pool)
             plain()
-            return vectors
+            return {"vectors": vectors}
 
+        writer, rows = Writer(Path(folder), None, "f32"), np.full(num_embedded, NEW)
         dim = embedders.entity_encoders["item"].skip.out_features
-        kind = Kind("entities", "item", pa.array(every[:num_embedded]), dim)
+        kind = Kind("entities", "item", pa.array(np.arange(num_embedded, dtype=np.uint32)), dim)
         with watched("embed", found):
-            writer.write(
-                kind,
-                np.full(num_embedded, NEW),
-                compute,
-                rows_per_call=_ROWS_PER_CALL,
-            )
+            store = writer.store(kind, rows, rows_per_call=_ROWS_PER_CALL)
+            fill(compute, [store])
+            writer.finish(kind, rows, store)
         found["embed_cpu_s"] -= plain.cpu_s
         found["straightforward_cpu_s"] = plain.cpu_s
         return np.array(writer.entities("item"))
@@ -153,12 +153,28 @@ def by_brief_tokens(
     embedders: EntityEmbedders, source: EntitySource, ids: np.ndarray, threads: int, found: dict[str, float]
 ) -> np.ndarray:
     """Tokens of all in bfloat16, vectors of some."""
-    every = np.arange(source.num_entities["item"], dtype=np.uint32)
     with tempfile.TemporaryDirectory() as folder, one_torch_thread(), workers(threads) as pool:
         with watched("project_bf16", found):
-            tokens = project(Path(folder), embedders, source, {"item": every}, pool, "bf16")
+            tokens = project_all(Path(folder), embedders, source, "bf16", pool)
         with watched("embed_bf16", found):
             return embed_by_tokens(embedders, source, "item", ids, tokens, pool)
+
+
+def project_all(
+    folder: Path, embedders: EntityEmbedders, source: EntitySource, dtype: TokenDtype, pool: Executor
+) -> Tokens:
+    """The tokens of all items."""
+    every = np.arange(source.num_entities["item"], dtype=np.uint32)
+    compute = partial(project, embedders, source, pool=pool, dtype=dtype)
+    write_tokens(folder, embedders, source, {"item": every}, dtype, partial(fill, compute))
+    return open_tokens(folder, source)
+
+
+def fill(compute: Compute, stores: list[RangeStore]) -> None:
+    """Compute all ranges."""
+    for store in stores:
+        for begin, end in store.ranges():
+            store.write(begin, end, store.compute(begin, end, compute))
 
 
 def floor(embedders: EntityEmbedders, source: EntitySource, limit: dict[str, float]) -> float:

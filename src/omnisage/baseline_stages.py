@@ -233,6 +233,7 @@ def _gat(name: str, num_hops: int, summary: str) -> Baseline:
             plan,
             job.folder(f"{FOLDER}/{name}"),
             num_threads=job.num_threads,
+            engine=job.config.engine.embeddings,
             tables=job.folder("tables"),
             graph=job.folder("graph"),
             neighbors=job.folder("neighbors"),

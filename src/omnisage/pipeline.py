@@ -104,7 +104,12 @@ def _neighbors(job: Job, plan: Plan) -> Manifest:
     from omnisage.neighbors.stage import run
 
     return run(
-        job.config.proximity, plan, job.folder("neighbors"), num_threads=job.num_threads, graph=job.folder("graph")
+        job.config.proximity,
+        plan,
+        job.folder("neighbors"),
+        num_threads=job.num_threads,
+        engine=job.config.engine.neighbors,
+        graph=job.folder("graph"),
     )
 
 
@@ -130,6 +135,7 @@ def _embeddings(job: Job, plan: Plan) -> Manifest:
         plan,
         job.folder("embeddings"),
         num_threads=job.num_threads,
+        engine=job.config.engine.embeddings,
         is_anew=job.is_forced,
         tables=job.folder("tables"),
         graph=job.folder("graph"),

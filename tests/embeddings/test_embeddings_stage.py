@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,13 @@ import torch
 
 from learning_world import NUM_LONELY, NUM_SHOPS, Prepared, train
 from omnisage.artifact import Manifest, Plan, partial_folder
+from omnisage.batches.entities import EntitySource
 from omnisage.batches.pauses import pause_classes
 from omnisage.embeddings import stage, tokens, write
 from omnisage.embeddings.artifact import open_embeddings
 from omnisage.embeddings.config import Dtype, EmbeddingsConfig
 from omnisage.errors import OmnisageError
+from omnisage.model.embedder import EntityEmbedders
 from omnisage.model.inference import embed_chosen
 from omnisage.neighbors.artifact import open_neighbors
 from omnisage.ranges import Arrays, RangeStore
@@ -155,23 +159,15 @@ def test_a_killed_run_goes_on_with_the_ranges_that_are_missing(
     monkeypatch.setattr(tokens, "_RANGE_SIZE", 16)
     monkeypatch.setattr(write, "_RANGE_SIZE", 16)
     out, written = tmp_path / "embeddings", list[Path]()
-    replace_by, touch = RangeStore.write, Path.touch
+    write_range = RangeStore.write
 
-    def count(path: Path) -> None:
-        if len(written) == after and not out.exists() and not resuming:
+    def write_until_killed(store: RangeStore, begin: int, end: int, arrays: Arrays) -> None:
+        if len(written) == after and not resuming:
             raise KeyboardInterrupt
-        written.append(path)
+        written.append(store.folder / str(begin))
+        write_range(store, begin, end, arrays)
 
-    def write_range(store: RangeStore, begin: int, end: int, arrays: Arrays) -> None:
-        count(store.folder / str(begin))
-        replace_by(store, begin, end, arrays)
-
-    def mark(path: Path) -> None:
-        count(path)
-        touch(path)
-
-    monkeypatch.setattr(RangeStore, "write", write_range)
-    monkeypatch.setattr(Path, "touch", mark)
+    monkeypatch.setattr(RangeStore, "write", write_until_killed)
     resuming = False
     with pytest.raises(KeyboardInterrupt):
         run(prepared, training, out)
@@ -180,6 +176,13 @@ def test_a_killed_run_goes_on_with_the_ranges_that_are_missing(
     run(prepared, training, out)
     assert len(written) == len(set(written)) > 30
     assert bytes_of(out) == bytes_of(finished)
+
+
+def project_all(embedders: EntityEmbedders, source: EntitySource, pool: Executor, stores: list[RangeStore]) -> None:
+    for store in stores:
+        for bounds in store.ranges():
+            compute = partial(tokens.project, embedders, source, pool=pool)
+            store.write(*bounds, store.compute(*bounds, compute))
 
 
 def test_vectors_do_not_depend_on_ranges_or_on_what_is_embedded_beside(
@@ -192,9 +195,10 @@ def test_vectors_do_not_depend_on_ranges_or_on_what_is_embedded_beside(
     embedders = trained.model.embedders
     for t, n in source.num_entities.items():
         chosen = np.random.default_rng(0).permutation(n)[: n // 2 + 1].astype(np.uint32)
+        folder = finished.parent / f"tokens-{t}"
         with one_torch_thread(), workers(2) as pool:
-            projected = tokens.project(finished.parent / f"tokens-{t}", embedders, source, neighbors, pool)
-            vectors = tokens.embed_by_tokens(embedders, source, t, chosen, projected, pool)
+            tokens.write_tokens(folder, embedders, source, neighbors, partial(project_all, embedders, source, pool))
+            vectors = tokens.embed_by_tokens(embedders, source, t, chosen, tokens.open_tokens(folder, source), pool)
         np.testing.assert_array_equal(vectors, embeddings.entities[t][chosen])
         plain = embed_chosen(trained.model.embedders, source, t, chosen, device=trained.device)
         np.testing.assert_allclose(vectors, plain, atol=2e-6)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from running import hashes, run
 
+from learning_world import Prepared
 from omnisage.errors import OmnisageError
 from omnisage.graph import NO_NEIGHBOR, Graph, build_graph, open_graph
 from omnisage.neighbors import Block, open_neighbors
@@ -151,6 +152,30 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     assert len(written) == ranges - 4  # four whole ranges are kept, the damaged one is done again
     assert hashes(tmp_path / "killed") == hashes(tmp_path / "whole")
     assert not (tmp_path / "killed.partial").exists()
+
+
+def test_a_killed_run_keeps_the_folds_it_has(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path / "whole", prepared.graph)
+    write = RangeStore.write
+    written: list[str] = []
+
+    def write_until_killed(store: RangeStore, begin: int, end: int, result: Any) -> None:
+        written.append(store.folder.parents[1].name)
+        if written[-1] == "fold-3" and not resuming:
+            raise KeyboardInterrupt
+        write(store, begin, end, result)
+
+    monkeypatch.setattr(RangeStore, "write", write_until_killed)
+    resuming = False
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "killed", prepared.graph)
+    resuming = True
+    written.clear()
+    run(tmp_path / "killed", prepared.graph)
+    assert set(written) == {"fold-3", "killed.partial"}
+    assert hashes(tmp_path / "killed") == hashes(tmp_path / "whole")
 
 
 @pytest.mark.parametrize(

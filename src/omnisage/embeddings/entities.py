@@ -1,7 +1,6 @@
 """Vectors of all entities: each projected once, those whose hash an earlier artifact has taken from there."""
 
 from collections.abc import Callable
-from concurrent.futures import Executor
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +8,15 @@ from numpy.typing import NDArray
 
 from omnisage.artifact import SCRATCH
 from omnisage.batches.entities import EMPTY, EntitySource, Ids
-from omnisage.embeddings.artifact import Vectors, hashes_path, write_array
+from omnisage.embeddings.artifact import hashes_path, write_array
 from omnisage.embeddings.config import TokenDtype
 from omnisage.embeddings.fingerprints import Hashes, hash_entities, hash_own
+from omnisage.embeddings.recipes import BatchesRecipe, EntitiesRecipe, Model, TokensRecipe
 from omnisage.embeddings.reuse import NEW, rows_of_entities
-from omnisage.embeddings.tokens import ROWS_PER_BLOCK, Tokens, embed_by_tokens, project
+from omnisage.embeddings.tokens import ROWS_PER_BLOCK, write_tokens
 from omnisage.embeddings.write import Kind, Writer
-from omnisage.model.inference import embed_chosen
 from omnisage.npy import open_npy
+from omnisage.ranges import Filler, Input, passing_input
 from omnisage.tables.artifact import Tables
 from omnisage.training.artifact import Trained
 
@@ -26,27 +26,38 @@ _CHOSEN_PER_CALL = 2048
 
 
 def write_entities(
-    writer: Writer, tables: Tables, source: EntitySource, trained: Trained, dtype: TokenDtype
+    writer: Writer,
+    tables: Tables,
+    source: EntitySource,
+    trained: Trained,
+    model: Model,
+    filler: Filler,
+    dtype: TokenDtype,
 ) -> dict[str, int]:
     """Write the vectors of every entity of every type, `dtype` being that of tokens meanwhile.
 
     Returns:
         By type, how many were computed.
     """
-    if not by_tokens(trained):
-        return {t: _write_one(writer, tables, source, trained, t) for t in tables.num_entities}
-    hashes = _write_hashes(writer.partial, source)
-    rows = {t: rows_of_entities(writer.earlier, t, of_type) for t, of_type in hashes.items()}
-    new = {t: np.flatnonzero(of_type == NEW).astype(np.uint32) for t, of_type in rows.items()}
+    kinds = {t: Kind("entities", t, tables.ids(t), trained.config.embedding_dim) for t in tables.num_entities}
+    is_by_tokens = by_tokens(trained)
+    if is_by_tokens:
+        hashes = _write_hashes(writer.partial, source)
+        rows = {t: rows_of_entities(writer.earlier, t, of_type) for t, of_type in hashes.items()}
+    else:
+        rows = {t: np.full(n, NEW, np.int64) for t, n in tables.num_entities.items()}
     todo = [t for t in rows if not writer.is_done("entities", t)]
-    if todo:
-        folder, embedders = writer.partial / SCRATCH / "tokens", trained.model.embedders
-        tokens = project(folder, embedders, source, _neighbors_of(source, new), writer.pool, dtype)
-        for t in todo:
-            kind = Kind("entities", t, tables.ids(t), trained.config.embedding_dim)
-            compute = _computing(trained, source, t, tokens, writer.pool)
-            writer.write(kind, rows[t], compute, rows_per_call=_ROWS_PER_CALL)
-    return {t: len(ids) for t, ids in new.items()}
+    per_call = _ROWS_PER_CALL if is_by_tokens else _CHOSEN_PER_CALL
+    stores = [writer.store(kinds[t], rows[t], rows_per_call=per_call) for t in todo]
+    if todo and is_by_tokens:
+        new_ids = passing_input(writer.partial, writer.new_ids / "entities")
+        tokens = _fill_tokens(writer, source, trained, model, filler, rows, dtype)
+        filler.fill(EntitiesRecipe(model, tokens, new_ids), stores)
+    elif todo:
+        filler.fill(BatchesRecipe(model), stores)
+    for t, store in zip(todo, stores, strict=True):
+        writer.finish(kinds[t], rows[t], store)
+    return {t: int((of_type == NEW).sum()) for t, of_type in rows.items()}
 
 
 def by_tokens(trained: Trained) -> bool:
@@ -58,22 +69,24 @@ def by_tokens(trained: Trained) -> bool:
     return trained.device.type == "cpu" and trained.model.embedders.reads_tokens
 
 
-def _write_one(writer: Writer, tables: Tables, source: EntitySource, trained: Trained, entity_type: str) -> int:
-    num_entities = tables.num_entities[entity_type]
-    if not writer.is_done("entities", entity_type):
-        writer.write(
-            Kind("entities", entity_type, tables.ids(entity_type), trained.config.embedding_dim),
-            np.full(num_entities, NEW, np.int64),
-            lambda ids: embed_chosen(trained.model.embedders, source, entity_type, ids, device=trained.device),
-            rows_per_call=_CHOSEN_PER_CALL,
-        )
-    return num_entities
-
-
-def _computing(
-    trained: Trained, source: EntitySource, entity_type: str, tokens: Tokens, pool: Executor
-) -> Callable[[Ids], Vectors]:
-    return lambda ids: embed_by_tokens(trained.model.embedders, source, entity_type, ids, tokens, pool)
+def _fill_tokens(
+    writer: Writer,
+    source: EntitySource,
+    trained: Trained,
+    model: Model,
+    filler: Filler,
+    rows: dict[str, NDArray[np.int64]],
+    dtype: TokenDtype,
+) -> Input:
+    """Write the tokens of all neighbors of those that are new."""
+    new = {t: np.flatnonzero(of_type == NEW).astype(np.uint32) for t, of_type in rows.items()}
+    needed, scratch = _neighbors_of(source, new), writer.partial / SCRATCH
+    for t, ids in needed.items():
+        write_array(scratch / "needed" / f"{t}.npy", ids)
+    recipe = TokensRecipe(model, passing_input(writer.partial, scratch / "needed"), dtype)
+    embedders = trained.model.embedders
+    write_tokens(scratch / "tokens", embedders, source, needed, dtype, lambda stores: filler.fill(recipe, stores))
+    return passing_input(writer.partial, scratch / "tokens")
 
 
 def _write_hashes(partial: Path, source: EntitySource) -> dict[str, Hashes]:

@@ -15,19 +15,22 @@ from numpy.typing import NDArray
 from omnisage.artifact import Manifest, Plan, begin, commit
 from omnisage.batches.batch import Bags, RawFeature, to_device
 from omnisage.batches.entities import EntitySource, build_entity_batch, describe_model
+from omnisage.cluster.filler import open_filler
 from omnisage.embeddings.artifact import Vectors, write_array
 from omnisage.embeddings.config import EmbeddingsConfig
 from omnisage.embeddings.entities import write_entities
+from omnisage.embeddings.recipes import model_inputs
 from omnisage.embeddings.reuse import find_earlier
-from omnisage.embeddings.users import write_queries, write_users
 from omnisage.embeddings.write import Writer
+from omnisage.embeddings.write_users import write_queries, write_users
+from omnisage.engine import THREADS, RangesEngine
 from omnisage.errors import OmnisageError
 from omnisage.graph.artifact import open_graph
 from omnisage.model.inference import embed_chosen
 from omnisage.neighbors.newcomers import with_newcomers
 from omnisage.randomness import generator
 from omnisage.tables.artifact import CategoryArrays, Tables, TablesRelation, open_tables
-from omnisage.threads import one_torch_thread, workers
+from omnisage.threads import one_torch_thread
 from omnisage.training.artifact import Trained, open_source, open_trained
 
 Ids = NDArray[np.uint32]
@@ -42,6 +45,7 @@ def run(
     out: Path,
     *,
     num_threads: int,
+    engine: RangesEngine = THREADS,
     is_anew: bool = False,
     tables: Path,
     graph: Path,
@@ -52,25 +56,29 @@ def run(
 
     Args:
         num_threads: to use; the result does not depend on it.
+        engine: what computes ranges of entities and users; on the CPUs of one kind, the result does not depend on it.
         is_anew: take nothing from an earlier artifact.
 
     Raises:
         OmnisageError: an input that is missing or damaged.
     """
     opened = open_tables(tables)
-    trained = open_trained(training)
+    # Ray gives tasks no GPU, so that the last bits are those of a machine without one
+    trained = open_trained(training, None if engine.kind == "threads" else "cpu")
     source = open_source(opened, graph, neighbors, num_inner=trained.config.num_inner)
     if describe_model(source, {}).types != trained.description.types:
         raise OmnisageError(
             f"{tables} and {neighbors} have other features, vocabularies or neighborhoods than the model in {training} "
             "was trained with; train again with `omnisage run`"
         )
-    with one_torch_thread(), workers(num_threads) as pool:
-        writer = Writer(begin(out, plan), None if is_anew else find_earlier(out, plan), config.dtype, pool)
-        num_entities = write_entities(writer, opened, source, trained, config.tokens)
-        num_users = {name: write_users(writer, name, opened, trained) for name in trained.model.sequences}
+    inputs = model_inputs(str(trained.device), tables=tables, graph=graph, neighbors=neighbors, training=training)
+    writer = Writer(begin(out, plan), None if is_anew else find_earlier(out, plan), config.dtype)
+    with open_filler(engine, num_threads, writer.partial) as filler:
+        num_entities = write_entities(writer, opened, source, trained, inputs, filler, config.tokens)
+        num_users = write_users(writer, opened, trained, inputs, filler)
+    with one_torch_thread():
         for name in num_users:
-            write_queries(writer, name, opened, trained)
+            write_queries(writer, name, opened, trained, num_threads)
         _write_cold(writer.partial, opened, source, trained, num_threads, graph=graph, neighbors=neighbors)
         for entity_type in opened.num_entities:
             _write_feature_queries(writer.partial, entity_type, source, trained, plan.seed)

@@ -4,6 +4,8 @@ They depend on the entity alone (and scores on the type that reads it), not on w
 anchor costs is to read the tokens of its slots, and one row of the rest of its encoder.
 """
 
+import shutil
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -14,8 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.lib.format import open_memmap
-from numpy.typing import NDArray
-from torch import Tensor
+from numpy.typing import DTypeLike, NDArray
 
 from omnisage.batches.batch import Bags, RawFeatures
 from omnisage.batches.entities import EntitySource, Ids, anchors_among_all
@@ -23,12 +24,14 @@ from omnisage.batches.features import gather_features
 from omnisage.embeddings.config import TokenDtype
 from omnisage.model.attention import Scored
 from omnisage.model.embedder import EntityEmbedders
-from omnisage.progress import track
+from omnisage.ranges import Arrays, RangeStore
 
 # Products of one shape round each row alike wherever it stands: so no bit depends on what else is embedded.
 # More rows than this make temporary arrays that the system gives back and clears anew each time: 3% of the time.
 ROWS_PER_BLOCK = 512
-_RANGE_SIZE = 65536  # rows between two marks that a killed run goes on from
+_RANGE_SIZE = 65536
+_TOKENS = "tokens"
+_KEPT_AS: dict[TokenDtype, type[np.generic]] = {"f32": np.float32, "bf16": np.uint16}
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,6 @@ class Tokens:
         brief = tokens_UD.dtype == torch.uint16
         return Scored(tokens_UD.view(torch.bfloat16) if brief else tokens_UD, torch.from_numpy(self.scores_UG[reader]))
 
-    def fill(self, rows: NDArray[np.int64], tokens_RD: Tensor) -> None:
-        """Write some rows of tokens; scores are beside."""
-        if self.tokens_UD.dtype == np.uint16:
-            tokens_RD = tokens_RD.bfloat16().view(torch.uint16)
-        self.tokens_UD[rows] = tokens_RD.numpy()
-
     def flush(self) -> None:
         """Bring what was filled to the disk."""
         for array in (self.tokens_UD, *self.scores_UG.values()):
@@ -66,48 +63,93 @@ def readers(source: EntitySource, neighbor_type: str) -> list[str]:
     ]
 
 
-def project(
+def write_tokens(
     folder: Path,
     embedders: EntityEmbedders,
     source: EntitySource,
     needed: dict[str, Ids],
-    pool: Executor,
-    dtype: TokenDtype = "f32",
-) -> Tokens:
-    """Fill the rows of some entities, in files of `folder`; a killed run goes on at the first range that is missing.
+    dtype: TokenDtype,
+    fill: Callable[[list[RangeStore]], None],
+) -> None:
+    """Write the rows of some entities into files of `folder`; a killed run goes on with the ranges that are missing.
+
+    Args:
+        embedders: with `reads_tokens`.
+        source: features of all entities.
+        needed: by type, rising ids.
+        dtype: of tokens.
+        fill: computes ranges of places among these ids, by `project`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tokens = _make_tokens(folder, embedders, source, dtype)
+    todo = [t for t in needed if not (folder / f"{t}.done").exists()]
+    stores = [_store(folder, embedders, source, t, len(needed[t]), dtype) for t in todo]
+    fill(stores)
+    for store in stores:
+        rows = tokens.firsts[store.name] + needed[store.name].astype(np.int64)
+        store.copy(_TOKENS, tokens.tokens_UD, rows)
+        for reader in readers(source, store.name):
+            store.copy(_scores(reader), tokens.scores_UG[reader], rows)
+        tokens.flush()
+        (folder / f"{store.name}.done").touch()
+        shutil.rmtree(store.folder, ignore_errors=True)
+
+
+def _store(
+    folder: Path,
+    embedders: EntityEmbedders,
+    source: EntitySource,
+    entity_type: str,
+    num_entities: int,
+    dtype: TokenDtype,
+) -> RangeStore:
+    columns: dict[str, tuple[DTypeLike, int]] = {_TOKENS: (_KEPT_AS[dtype], embedders.dim)}
+    for reader in readers(source, entity_type):
+        columns[_scores(reader)] = np.float32, _num_scores(embedders, reader)
+    return RangeStore(
+        name=entity_type,
+        folder=folder / "ranges" / entity_type,
+        num_entities=num_entities,
+        range_size=_RANGE_SIZE,
+        columns=columns,
+        stage="embeddings",
+        label=f"tokens of {entity_type}",
+        rows_per_call=32 * ROWS_PER_BLOCK,
+    )
+
+
+def project(
+    embedders: EntityEmbedders, source: EntitySource, entity_type: str, ids: Ids, pool: Executor, dtype: TokenDtype
+) -> Arrays:
+    """Tokens of some entities, and scores for all that may read them.
 
     Args:
         embedders: on a CPU, with `reads_tokens`.
-        source: features of all entities.
-        needed: by type, rising ids.
         pool: threads that take a block each; torch is to use one thread in each (`one_torch_thread`).
         dtype: of tokens; scores are float32, of tokens before they are rounded.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    tokens = _open_tokens(folder, embedders, source, dtype)
-    for entity_type, ids in needed.items():
-        with track(f"tokens of {entity_type}", total=len(ids), unit="entities") as advance:
-            for begin in range(0, len(ids), _RANGE_SIZE):
-                done, chosen = folder / f"{entity_type}-{begin}.done", ids[begin : begin + _RANGE_SIZE]
-                if not done.exists():
-                    fill = partial(_project_block, embedders, source, entity_type, tokens)
-                    for num_filled in pool.map(fill, blocks(chosen)):
-                        advance(num_filled)
-                    tokens.flush()
-                    done.touch()
-                else:
-                    advance(len(chosen))
-    return tokens
+    parts = list(pool.map(partial(_project_block, embedders, source, entity_type, dtype), blocks(ids)))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 @torch.no_grad()
-def _project_block(embedders: EntityEmbedders, source: EntitySource, entity_type: str, tokens: Tokens, ids: Ids) -> int:
+def _project_block(
+    embedders: EntityEmbedders, source: EntitySource, entity_type: str, dtype: TokenDtype, ids: Ids
+) -> Arrays:
     tokens_BD = embedders.tokens(entity_type, _raw(source, entity_type, _filled(ids)))
-    rows = tokens.firsts[entity_type] + ids.astype(np.int64)
-    tokens.fill(rows, tokens_BD[: len(ids)])
+    kept_BD = tokens_BD[: len(ids)]
+    arrays: Arrays = {_TOKENS: (kept_BD.bfloat16().view(torch.uint16) if dtype == "bf16" else kept_BD).numpy()}
     for reader in readers(source, entity_type):
-        tokens.scores_UG[reader][rows] = embedders.scores(reader, tokens_BD)[: len(ids)].numpy()
-    return len(ids)
+        arrays[_scores(reader)] = embedders.scores(reader, tokens_BD)[: len(ids)].numpy()
+    return arrays
+
+
+def _scores(reader: str) -> str:
+    return f"scores-{reader}"
+
+
+def _num_scores(embedders: EntityEmbedders, reader: str) -> int:
+    return embedders.scores(reader, torch.zeros(1, embedders.dim)).shape[1]
 
 
 def embed_by_tokens(
@@ -148,19 +190,22 @@ def _raw(source: EntitySource, entity_type: str, ids: Ids) -> RawFeatures:
     return {name: values if isinstance(values, Bags) else values.clone() for name, values in raw.items()}
 
 
-def _open_tokens(folder: Path, embedders: EntityEmbedders, source: EntitySource, dtype: TokenDtype) -> Tokens:
+def open_tokens(folder: Path, source: EntitySource) -> Tokens:
+    """Open what `write_tokens` wrote, memory-mapped; writable, since torch warns of arrays that are not."""
     firsts = dict(zip(source.num_entities, accumulate([0, *source.num_entities.values()]), strict=False))
-    num_rows, empty = sum(source.num_entities.values()), torch.zeros(1, embedders.dim)
-    scores = {t: _open(folder / f"scores-{t}.npy", (num_rows, embedders.scores(t, empty).shape[1])) for t in firsts}
-    kept_as = np.uint16 if dtype == "bf16" else np.float32
-    return Tokens(firsts, _open(folder / "tokens.npy", (num_rows, embedders.dim), kept_as), scores)
+    arrays = {path.stem: open_memmap(path, "r+") for path in folder.glob("*.npy")}
+    return Tokens(firsts, arrays[_TOKENS], {t: arrays[_scores(t)] for t in firsts})
 
 
-def _open(path: Path, shape: tuple[int, int], dtype: type = np.float32) -> np.memmap[Any, Any]:
-    """A file of zeros that takes no space on disk until rows are filled; or that of the run that was killed."""
-    if path.exists():
-        return open_memmap(path, mode="r+")
-    temporary = path.with_suffix(".tmp")
-    open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
-    temporary.rename(path)
-    return open_memmap(path, mode="r+")
+def _make_tokens(folder: Path, embedders: EntityEmbedders, source: EntitySource, dtype: TokenDtype) -> Tokens:
+    """Files of zeros that take no space on disk until rows are filled; or those of the run that was killed."""
+    num_rows = sum(source.num_entities.values())
+    widths = {_TOKENS: embedders.dim} | {_scores(t): _num_scores(embedders, t) for t in source.num_entities}
+    for name, width in widths.items():
+        path = folder / f"{name}.npy"
+        if not path.exists():
+            temporary = path.with_suffix(".tmp")
+            kept_as = _KEPT_AS[dtype] if name == _TOKENS else np.float32
+            open_memmap(temporary, mode="w+", dtype=kept_as, shape=(num_rows, width))
+            temporary.rename(path)
+    return open_tokens(folder, source)

@@ -4,8 +4,6 @@ The others are computed in ranges that a killed run goes on from. A file has its
 the last one of a kind.
 """
 
-from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +13,13 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from omnisage.artifact import SCRATCH
-from omnisage.embeddings.artifact import Vectors, write_parquet
+from omnisage.embeddings.artifact import Vectors, write_array, write_parquet
 from omnisage.embeddings.config import Dtype
 from omnisage.embeddings.reuse import NEW
 from omnisage.npy import open_npy
 from omnisage.ranges import RangeStore
 
 _RANGE_SIZE = 65536
-Ids = NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,6 @@ class Writer:
     partial: Path
     earlier: Path | None  # the artifact that vectors may be taken from
     dtype: Dtype
-    pool: Executor  # for computing blocks side by side
 
     def is_done(self, kind: str, name: str) -> bool:
         """Whether the files of a kind are there."""
@@ -52,39 +48,47 @@ class Writer:
         """The vectors of a type's entities, which have been written."""
         return open_npy(self._path(self.partial, "entities", entity_type), "embeddings", np.float32, (None, None))
 
-    def write(
-        self, of: Kind, rows: NDArray[np.int64], compute: Callable[[Ids], Vectors], *, rows_per_call: int
-    ) -> None:
-        """Write the vectors of all N.
+    def store(self, of: Kind, rows: NDArray[np.int64], *, rows_per_call: int) -> RangeStore:
+        """The ranges of those that are new; their ids go into `new_ids` of the scratch folder.
 
         Args:
             rows: [N] where each is in the earlier artifact, or `NEW`.
-            compute: the vectors of some that are new.
-            rows_per_call: how many it is given at a time.
+            rows_per_call: of what computes.
         """
-        path = self._path(self.partial, of.kind, of.name)
         new = np.flatnonzero(rows == NEW).astype(np.uint32)
-        store = RangeStore(
+        write_array(self.new_ids / of.kind / f"{of.name}.npy", new)
+        return RangeStore(
+            name=of.name,
             folder=self.partial / SCRATCH / "ranges" / of.kind / of.name,
             num_entities=len(new),
             range_size=_RANGE_SIZE,
             columns={"vectors": (np.float32, of.dim)},
             stage="embeddings",
+            label=f"embeddings of {of.name}",
+            rows_per_call=rows_per_call,
             unit=of.kind,
         )
-        store.fill(
-            lambda places: {"vectors": compute(new[places])},
-            sources_per_call=rows_per_call,
-            label=f"embeddings of {of.name}",
-        )
+
+    def finish(self, of: Kind, rows: NDArray[np.int64], store: RangeStore) -> None:
+        """Write the vectors of all N, from the ranges and from the earlier artifact.
+
+        Args:
+            rows: as in `store`.
+        """
+        path = self._path(self.partial, of.kind, of.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".tmp")
         whole = open_memmap(temporary, mode="w+", dtype=np.float32, shape=(len(rows), of.dim))
         self._take(of, rows, whole)
-        store.copy("vectors", whole, new)
+        store.copy("vectors", whole, np.flatnonzero(rows == NEW))
         whole.flush()
         write_parquet(path.with_suffix(".parquet"), of.ids, whole, self.dtype)
         temporary.rename(path)
+
+    @property
+    def new_ids(self) -> Path:
+        """The folder with the ids of those that are computed, `<kind>/<name>.npy`."""
+        return self.partial / SCRATCH / "new"
 
     def _take(self, of: Kind, rows: NDArray[np.int64], whole: Vectors) -> None:
         if self.earlier is None:

@@ -22,7 +22,7 @@ from omnisage.npy import open_npy
 from omnisage.schema import unknown_name
 
 # What later stages take from here, besides opening the graph.
-__all__ = ["NO_NEIGHBOR", "Graph", "Ids", "Neighborhoods", "Relation", "Walk", "open_graph"]
+__all__ = ["NO_NEIGHBOR", "Graph", "Ids", "Neighborhoods", "Relation", "Walk", "open_degrees", "open_graph"]
 
 
 @dataclass(frozen=True)
@@ -202,10 +202,7 @@ def open_graph(folder: str | Path, *, fold: int | None = None, verify: bool = Tr
         raise OmnisageError(f"{folder} has {len(folds)} graphs without a fold, and fold {fold} was asked for")
     counts = manifest.counts if fold is None else folds[fold]
     of_fold = folder if fold is None else folder / f"fold-{fold}"
-    degree = {
-        entity_type: open_npy(of_fold / "degree" / f"{entity_type}.npy", "graph", np.uint32, (None,))
-        for entity_type in counts["degrees"]
-    }
+    degree = open_degrees(folder, fold=fold)
     num_entities = {entity_type: len(values) for entity_type, values in degree.items()}
     relations = {
         name: _open_relation(of_fold / "adjacency" / name, of_relation, num_entities)
@@ -214,6 +211,24 @@ def open_graph(folder: str | Path, *, fold: int | None = None, verify: bool = Tr
     if verify:  # last: what is told above says more
         verify_files(folder, manifest.counts)
     return Graph(manifest, num_entities, relations, degree, len(folds), folder)
+
+
+def open_degrees(folder: Path, *, fold: int | None = None) -> dict[str, NDArray[np.uint32]]:
+    """The degrees [N] of all entities of each type; reads none of the graph's other files but the manifest.
+
+    Args:
+        fold: of the graph without this fold of pairs.
+
+    Raises:
+        OmnisageError: no graph there, or a damaged one.
+    """
+    counts = read_manifest(folder, "graph").counts
+    counts = counts if fold is None else counts["folds"][fold]
+    of_fold = folder if fold is None else folder / f"fold-{fold}"
+    return {
+        entity_type: open_npy(of_fold / "degree" / f"{entity_type}.npy", "graph", np.uint32, (None,))
+        for entity_type in counts["degrees"]
+    }
 
 
 def _open_relation(folder: Path, counts: dict[str, Any], num_entities: dict[str, int]) -> Relation:

@@ -5,17 +5,16 @@ pair of types between which no walk leads has no ranked entities.
 """
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from omnisage.errors import OmnisageError
-from omnisage.graph.artifact import Graph, Walk
+from omnisage.graph.artifact import Graph
 from omnisage.neighbors.artifact import Block
 from omnisage.neighbors.config import NeighborsStageConfig
-from omnisage.ranges import Arrays, RangeStore
+from omnisage.neighbors.recipes import RankedRecipe
+from omnisage.ranges import Filler, RangeStore, artifact_input
 
 _RANGES = "ranked-ranges"
 _SLOTS_PER_CALL = 1 << 22  # 32 MiB of ids and weights
@@ -49,47 +48,30 @@ def lay_out_ranked(config: NeighborsStageConfig, graph: Graph) -> dict[str, tupl
 
 
 def write_ranked(
-    partial: Path,
-    config: NeighborsStageConfig,
-    graph: Graph,
-    layout: dict[str, tuple[Block, ...]],
-    *,
-    num_threads: int,
+    partial: Path, config: NeighborsStageConfig, graph: Graph, layout: dict[str, tuple[Block, ...]], filler: Filler
 ) -> None:
     """Write `<type>/ranked.npy` for the types of the layout, in resumable ranges."""
     if config.ranked is None:
         return
     begin, end = config.ranked.ranks
-    walk = graph.walk(restart=config.restart, eps=config.eps, num_threads=num_threads)
-    for entity_type, blocks in layout.items():
-        store = RangeStore(
+    stores = [
+        RangeStore(
+            name=entity_type,
             folder=partial / _RANGES / entity_type,
             num_entities=graph.num_entities[entity_type],
             range_size=config.range_size,
             stage="neighbors",
             columns={"ranked": (np.uint32, blocks[-1].end)},
-        )
-        store.fill(
-            _computing(walk, entity_type, blocks, begin),
-            sources_per_call=max(_SLOTS_PER_CALL // (end * len(blocks)), 1),
+            rows_per_call=max(_SLOTS_PER_CALL // (end * len(blocks)), 1),
             label=f"ranked for {entity_type}",
         )
-        store.join({"ranked": partial / entity_type / "ranked.npy"})
+        for entity_type, blocks in layout.items()
+    ]
+    filler.fill(RankedRecipe(artifact_input(graph.folder, "graph"), config, layout, begin), stores)
+    for store in stores:
+        store.join({"ranked": partial / store.name / "ranked.npy"})
 
 
 def delete_ranges(partial: Path) -> None:
     """Delete what is needed only until the stage has finished; a run that is killed before goes on from it."""
     shutil.rmtree(partial / _RANGES, ignore_errors=True)
-
-
-def _computing(
-    walk: Walk, entity_type: str, blocks: tuple[Block, ...], begin: int
-) -> Callable[[NDArray[np.uint32]], Arrays]:
-    take = {block.type: begin + block.end - block.begin for block in blocks}
-
-    def compute(source_ids: NDArray[np.uint32]) -> Arrays:
-        near = walk.neighborhoods(entity_type, source_ids, take)
-        is_of = {block.type: np.flatnonzero(np.array(near.types) == block.type) for block in blocks}
-        return {"ranked": np.concatenate([near.ids[:, is_of[block.type][begin:]] for block in blocks], axis=1)}
-
-    return compute

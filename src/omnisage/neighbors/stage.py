@@ -4,30 +4,39 @@ A killed run goes on at the first range of entities that is missing, with the sa
 """
 
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from omnisage.artifact import Manifest, Plan, begin, commit
+from omnisage.artifact import SCRATCH, Manifest, Plan, begin, commit
+from omnisage.cluster.filler import open_filler
+from omnisage.engine import THREADS, RangesEngine
 from omnisage.graph.artifact import Graph, open_graph
-from omnisage.neighbors.compute import SubsetWalk, compute_neighbors, make_subset_walks
-from omnisage.neighbors.config import NeighborsConfig, NeighborsStageConfig, Subset
+from omnisage.neighbors.config import NeighborsStageConfig, Subset
 from omnisage.neighbors.layout import choose_subsets, lay_out
 from omnisage.neighbors.ranked import delete_ranges, lay_out_ranked, write_ranked
-from omnisage.ranges import Arrays, RangeStore
+from omnisage.neighbors.recipes import NeighborsRecipe
+from omnisage.ranges import Filler, RangeStore, artifact_input
 
 _SOURCES_PER_CALL = 4096
 
 
-def run(config: NeighborsStageConfig, plan: Plan, out: Path, *, num_threads: int, graph: Path) -> Manifest:
+def run(
+    config: NeighborsStageConfig,
+    plan: Plan,
+    out: Path,
+    *,
+    num_threads: int,
+    engine: RangesEngine = THREADS,
+    graph: Path,
+) -> Manifest:
     """Write the neighborhoods of every entity of every type.
 
     Args:
         num_threads: 0 uses every core; the files do not depend on it.
+        engine: what computes; the files do not depend on it either.
         graph: the folder of the `graph` stage.
 
     Raises:
@@ -36,11 +45,15 @@ def run(config: NeighborsStageConfig, plan: Plan, out: Path, *, num_threads: int
     opened = open_graph(graph)
     subsets, ranked = choose_subsets(config, opened), lay_out_ranked(config, opened)
     partial = begin(out, plan)
-    for fold in range(opened.num_folds):
-        without_fold = open_graph(graph, fold=fold, verify=False)  # was verified with the whole
-        _write_neighborhoods(partial / f"fold-{fold}", config, without_fold, subsets, num_threads)
-    write_ranked(partial, config, opened, ranked, num_threads=num_threads)
-    counts = _write_neighborhoods(partial, config, opened, subsets, num_threads)
+    with open_filler(engine, num_threads, partial) as filler:
+        for fold in range(opened.num_folds):
+            done = partial / SCRATCH / f"fold-{fold}.done"
+            if not done.exists():
+                _write_neighborhoods(partial / f"fold-{fold}", config, opened, subsets, filler, fold)
+                done.parent.mkdir(exist_ok=True)
+                done.touch()
+        write_ranked(partial, config, opened, ranked, filler)
+        counts = _write_neighborhoods(partial, config, opened, subsets, filler)
     for entity_type, blocks in ranked.items():
         counts[entity_type]["ranked"] = [asdict(block) for block in blocks]
     delete_ranges(partial)
@@ -48,30 +61,37 @@ def run(config: NeighborsStageConfig, plan: Plan, out: Path, *, num_threads: int
 
 
 def _write_neighborhoods(
-    partial: Path, config: NeighborsConfig, graph: Graph, subsets: dict[str, list[Subset]], num_threads: int
+    partial: Path,
+    config: NeighborsStageConfig,
+    graph: Graph,
+    subsets: dict[str, list[Subset]],
+    filler: Filler,
+    fold: int | None = None,
 ) -> dict[str, Any]:
     """Write the neighborhoods in one graph; returns the counts of docs/formats.md."""
-    walks = make_subset_walks(config, graph, subsets, num_threads)
-    label = f" ({partial.name})" if partial.name.startswith("fold-") else ""
-    counts: dict[str, Any] = {}
-    for entity_type, chosen in subsets.items():
-        blocks = lay_out(chosen)
-        width = max((block.end for of_subset in blocks for block in of_subset), default=0)
-        store = RangeStore(
-            folder=partial / "ranges" / entity_type,
-            num_entities=graph.num_entities[entity_type],
+    label = "" if fold is None else f" ({partial.name})"
+    blocks = {t: [block for of_subset in lay_out(chosen) for block in of_subset] for t, chosen in subsets.items()}
+    widths = {t: max((block.end for block in of_type), default=0) for t, of_type in blocks.items()}
+    stores = [
+        RangeStore(
+            name=t,
+            folder=partial / "ranges" / t,
+            num_entities=graph.num_entities[t],
             range_size=config.range_size,
             stage="neighbors",
-            columns={"ids": (np.uint32, width), "weights": (np.float32, width), "mass": (np.float32, len(chosen))},
+            columns={"ids": (np.uint32, widths[t]), "weights": (np.float32, widths[t]), "mass": (np.float32, len(of))},
+            rows_per_call=_SOURCES_PER_CALL,
+            label=f"neighbors of {t}{label}",
         )
-        compute = _computing(entity_type, walks[entity_type])
-        store.fill(compute, sources_per_call=_SOURCES_PER_CALL, label=f"neighbors of {entity_type}{label}")
-        store.join({name: partial / entity_type / f"{name}.npy" for name in ("ids", "weights")})
-        described = [asdict(block) for of_subset in blocks for block in of_subset]
-        counts[entity_type] = {"blocks": described, "mass": store.mean("mass")}
+        for t, of in subsets.items()
+    ]
+    filler.fill(NeighborsRecipe(artifact_input(graph.folder, "graph"), fold, config, subsets), stores)
+    counts: dict[str, Any] = {}
+    for store in stores:
+        store.join({name: partial / store.name / f"{name}.npy" for name in ("ids", "weights")})
+        counts[store.name] = {
+            "blocks": [asdict(block) for block in blocks[store.name]],
+            "mass": store.mean("mass"),
+        }
     shutil.rmtree(partial / "ranges", ignore_errors=True)
     return counts
-
-
-def _computing(entity_type: str, subset_walks: list[SubsetWalk]) -> Callable[[NDArray[np.uint32]], Arrays]:
-    return lambda source_ids: compute_neighbors(entity_type, source_ids, subset_walks)

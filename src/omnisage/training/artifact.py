@@ -13,7 +13,7 @@ from omnisage.artifact import Manifest, read_manifest
 from omnisage.batches.description import ModelDescription
 from omnisage.batches.entities import EntitySource
 from omnisage.errors import OmnisageError
-from omnisage.graph.artifact import open_graph
+from omnisage.graph.artifact import open_degrees, open_graph
 from omnisage.model.config import ModelConfig
 from omnisage.model.model import Model
 from omnisage.neighbors.artifact import open_neighbors
@@ -34,8 +34,11 @@ class Trained:
     device: torch.device
 
 
-def open_trained(folder: Path) -> Trained:
-    """Open the artifact of the `training` stage, on a GPU if there is one.
+def open_trained(folder: Path, device: str | None = None) -> Trained:
+    """Open the artifact of the `training` stage.
+
+    Args:
+        device: of the model; none: a GPU if there is one.
 
     Raises:
         OmnisageError: the stage has not finished, or its files are damaged.
@@ -59,24 +62,25 @@ def open_trained(folder: Path) -> Trained:
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise OmnisageError(f"{folder} is damaged ({error}); run `omnisage training` again") from error
     model.eval()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     for module in (model, entity_feature):
         if module is not None:
-            module.to(device)
-    return Trained(manifest, description, config, model, entity_feature, device)
+            module.to(chosen)
+    return Trained(manifest, description, config, model, entity_feature, chosen)
 
 
 def open_source(
-    tables: Tables, graph: Path, neighbors: Path, fold: int | None = None, *, num_inner: int = 0
+    tables: Tables, graph: Path, neighbors: Path, fold: int | None = None, *, num_inner: int = 0, verify: bool = True
 ) -> EntitySource:
     """Features, degrees and neighborhoods of all entities; of a fold, without the pairs of that fold.
 
     Args:
         num_inner: of `ModelConfig`.
+        verify: check every file of the graph; False opens its degrees alone, and needs no other file of it.
     """
     eps = read_manifest(neighbors, "neighbors").plan.config["eps"]
     # Folds lie in the folder that is verified with the whole graph, which training opens as well.
-    degrees = open_graph(graph, fold=fold, verify=fold is None).degree
+    degrees = open_graph(graph, fold=fold, verify=fold is None).degree if verify else open_degrees(graph, fold=fold)
     warm = {
         entity_type: np.setdiff1d(np.arange(tables.num_entities[entity_type], dtype=np.uint32), cold)
         for entity_type, cold in tables.cold.entities.items()
