@@ -1,6 +1,7 @@
 // Runs every kernel on several threads, for the sanitizers (native/run_sanitizers.sh); what kernels compute is
 // tested from Python in tests/native. Ends with status 1 at the first expectation that fails.
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -406,8 +407,9 @@ void test_attention() {
              position_scores = random_floats(kSlots * kHeads, 7), gates = random_floats(2 * kWidth, 8),
              factors = random_floats(kAnchors * (kOwn + kSlots) * kHeads, 9),
              by_reads = random_floats(kHeads * kAnchors * kWidth, 10), by_totals = random_floats(kHeads * kAnchors, 11);
-  const AttentionInput input{kAnchors,    kOwn,    kSlots, kHeads,     kWidth,    tokens,          scores, neighbors,
-                             log_weights, present, own,    own_scores, positions, position_scores, gates,  factors};
+  const AttentionInput input{kAnchors,   kOwn,      kSlots,          kHeads,      kWidth,  tokens,
+                             {},         scores,    neighbors,       log_weights, present, own,
+                             own_scores, positions, position_scores, gates,       factors};
   const auto run = [&](const Workers& workers) {
     std::vector<float> reads(by_reads.size()), totals(by_totals.size()),
         weights(kAnchors * kHeads * input.weights_row());
@@ -421,6 +423,24 @@ void test_attention() {
     return found;
   };
   expect(run(kOne) == run(kFour), "attention does not depend on threads");
+
+  std::vector<std::uint16_t> brief(tokens.size());
+  std::vector<float> rounded(tokens.size());
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    brief[i] = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(tokens[i]) >> 16);
+    rounded[i] = std::bit_cast<float>(static_cast<std::uint32_t>(brief[i]) << 16);
+  }
+  const auto read = [&](const AttentionInput& given) {
+    std::vector<float> reads(by_reads.size()), totals(by_totals.size()),
+        weights(kAnchors * kHeads * given.weights_row());
+    attend(given, {reads, totals, weights}, kFour);
+    return std::vector{reads, totals, weights};
+  };
+  AttentionInput of_brief = input, of_rounded = input;
+  of_brief.tokens = {};
+  of_brief.brief_tokens = brief;
+  of_rounded.tokens = rounded;
+  expect(read(of_brief) == read(of_rounded), "tokens in bfloat16 are read as the floats that they are");
 }
 
 void test_bags() {
