@@ -8,7 +8,7 @@ import torch
 from omnisage.batches.description import SequenceDescription
 from omnisage.model.config import ModelConfig
 from omnisage.model.dropout import Dropout
-from omnisage.model.sequence import CausalLayer, Everything, SequenceModel
+from omnisage.model.sequence import CausalLayer, Padded, SequenceModel
 
 
 def make_model(num_actions: int = 3, dropout: float = 0.0) -> SequenceModel:
@@ -150,9 +150,9 @@ def test_a_layer_equals_torchs_own_in_values_and_gradients() -> None:
     tokens = torch.randn(2, 7, 12, dtype=torch.float64, requires_grad=True)
     causal = torch.nn.Transformer.generate_square_subsequent_mask(7, dtype=torch.float64)
     expected = theirs(tokens, src_mask=causal, is_causal=True)
-    torch.testing.assert_close(ours(tokens, Everything()), expected)
+    torch.testing.assert_close(ours(tokens, Padded()), expected)
     weights = torch.randn(2, 7, 12, dtype=torch.float64)
-    (found,) = torch.autograd.grad((ours(tokens, Everything()) * weights).sum(), tokens)
+    (found,) = torch.autograd.grad((ours(tokens, Padded()) * weights).sum(), tokens)
     torch.testing.assert_close(found, torch.autograd.grad((expected * weights).sum(), tokens)[0])
 
 
@@ -168,10 +168,10 @@ def test_attention_dropout_hides_events_in_training_alone() -> None:
         plain.norm2.weight.zero_()
         added = layer.linear2(torch.nn.functional.gelu(layer.linear1(layer.norm2(tokens))))
         possible = tokens + layer.out_proj(values * kept) + added  # [400, 4, 8]
-        distances = (layer(tokens, Everything()) - possible).norm(dim=-1)
+        distances = (layer(tokens, Padded()) - possible).norm(dim=-1)
         assert distances.min(dim=1).values.max() < 1e-5
         assert distances.argmin(dim=1).bincount(minlength=4).tolist() == pytest.approx([100] * 4, abs=35)
-        torch.testing.assert_close(layer.eval()(tokens, Everything()), plain(tokens, Everything()))
+        torch.testing.assert_close(layer.eval()(tokens, Padded()), plain(tokens, Padded()))
 
 
 def test_dropout_drops_its_share_keeps_the_mean_and_is_off_outside_training() -> None:
@@ -184,6 +184,14 @@ def test_dropout_drops_its_share_keeps_the_mean_and_is_off_outside_training() ->
     assert torch.equal(dropout.eval()(ones), ones)
     assert torch.equal(Dropout(0.0)(ones), ones)
     assert torch.isfinite(Dropout(0.999)(ones)).all()  # the config allows all below 1
+
+
+def test_dropout_has_a_gradient_under_a_plain_sum() -> None:
+    values = torch.ones(40, 3, requires_grad=True)
+    for call in (Dropout(0.5), Dropout(0.5).after_gelu):
+        dropped = call(values)
+        (gradient,) = torch.autograd.grad(dropped.sum(), values)
+        assert torch.equal(gradient == 0, dropped == 0)
 
 
 @pytest.mark.parametrize("size", [0, 1, 16, 37, 100_003])

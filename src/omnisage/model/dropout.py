@@ -50,7 +50,7 @@ def _random_bytes(values: Tensor) -> Tensor:
 
 
 def _flat(tensor: Tensor) -> Any:
-    return tensor.detach().reshape(-1).numpy()
+    return tensor.detach().reshape(-1).contiguous().numpy()  # the gradient of a sum is one number, expanded
 
 
 class _Dropped(torch.autograd.Function):

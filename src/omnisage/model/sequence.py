@@ -95,16 +95,16 @@ class SequenceModel(nn.Module):
         start_B1D = self.start.expand(events_BLE.shape[0], 1, -1)
         tokens_BLD = torch.cat([start_B1D, tokens_BLD], dim=1)
         tokens_BLD = tokens_BLD + self.positions[: tokens_BLD.shape[1]]
-        packing = Everything() if lengths_B is None else Packing(lengths_B, tokens_BLD.shape[1])
-        tokens_ND = self.dropout(packing.pack(tokens_BLD))
+        layout = Padded() if lengths_B is None else Packed(lengths_B, tokens_BLD.shape[1])
+        tokens_ND = self.dropout(layout.pack(tokens_BLD))
         for layer in self.layers:
-            tokens_ND = layer(tokens_ND, packing)
-        users_BLE = packing.unpack(self.head(self.norm(tokens_ND)))
+            tokens_ND = layer(tokens_ND, layout)
+        users_BLE = layout.unpack(self.head(self.norm(tokens_ND)))
         return self.finish(users_BLE, None if self.direct_events is None else self.direct_events(events_BLE))
 
 
-class Everything:
-    """Every token is computed: none stands after its user's last event."""
+class Padded:
+    """Tokens as they lie in a batch, [B, L, D]: all are computed."""
 
     def pack(self, tokens: Tensor) -> Tensor:
         return tokens
@@ -113,7 +113,7 @@ class Everything:
         return tokens
 
 
-class Packing(Everything):
+class Packed(Padded):
     """The N tokens up to each user's last event, one after the other, as all that works by token reads them."""
 
     def __init__(self, lengths_B: Tensor, num_tokens: int):
@@ -185,14 +185,14 @@ class CausalLayer(nn.Module):
         self.linear1, self.linear2 = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
         self.dropout = Dropout(dropout)
 
-    def forward(self, tokens_ND: Tensor, packing: Everything) -> Tensor:
+    def forward(self, tokens_ND: Tensor, layout: Padded) -> Tensor:
         """N packed tokens [N, D] to [N, D]; a token depends on those of its user up to it."""
-        heads_BLD = packing.unpack(self.in_proj(self.norm1(tokens_ND))).chunk(3, dim=-1)
+        heads_BLD = layout.unpack(self.in_proj(self.norm1(tokens_ND))).chunk(3, dim=-1)
         query_BHLd, key_BHLd, value_BHLd = (x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for x in heads_BLD)
         dropped = self.attention_dropout if self.training else 0.0
         read_BHLd = functional.scaled_dot_product_attention(
             query_BHLd, key_BHLd, value_BHLd, is_causal=True, dropout_p=dropped
         )
-        tokens_ND = tokens_ND + self.dropout(self.out_proj(packing.pack(read_BHLd.transpose(1, 2).flatten(2))))
+        tokens_ND = tokens_ND + self.dropout(self.out_proj(layout.pack(read_BHLd.transpose(1, 2).flatten(2))))
         hidden_ND = self.dropout.after_gelu(self.linear1(self.norm2(tokens_ND)))
         return tokens_ND + self.dropout(self.linear2(hidden_ND))
