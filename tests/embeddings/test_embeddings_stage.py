@@ -181,7 +181,7 @@ def test_a_killed_run_goes_on_with_the_ranges_that_are_missing(
 def project_all(embedders: EntityEmbedders, source: EntitySource, pool: Executor, stores: list[RangeStore]) -> None:
     for store in stores:
         for bounds in store.ranges():
-            compute = partial(tokens.project, embedders, source, pool=pool)
+            compute = partial(tokens.project, embedders, source, pool=pool, dtype="f32")
             store.write(*bounds, store.compute(*bounds, compute))
 
 
@@ -197,7 +197,8 @@ def test_vectors_do_not_depend_on_ranges_or_on_what_is_embedded_beside(
         chosen = np.random.default_rng(0).permutation(n)[: n // 2 + 1].astype(np.uint32)
         folder = finished.parent / f"tokens-{t}"
         with one_torch_thread(), workers(2) as pool:
-            tokens.write_tokens(folder, embedders, source, neighbors, partial(project_all, embedders, source, pool))
+            fill = partial(project_all, embedders, source, pool)
+            tokens.write_tokens(folder, embedders, source, neighbors, "f32", fill)
             vectors = tokens.embed_by_tokens(embedders, source, t, chosen, tokens.open_tokens(folder, source), pool)
         np.testing.assert_array_equal(vectors, embeddings.entities[t][chosen])
         plain = embed_chosen(trained.model.embedders, source, t, chosen, device=trained.device)
