@@ -26,8 +26,9 @@ def gradients(sums: Tensor, sources: list[Tensor]) -> tuple[Tensor, ...]:
 
 
 def assert_close(ours: tuple[Tensor, ...], theirs: tuple[Tensor, ...]) -> None:
+    # Hundreds of float32 numbers about 1 add up to what may be near 0: what is left of their rounding is up to 1e-5.
     for found, expected in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=5e-5)
 
 
 @settings(max_examples=40, deadline=None)
