@@ -72,4 +72,4 @@ def test_keys_alone_reach_everything_in_order(page: Page) -> None:
     assert reached == ["Skip to the content", "omnisage", "Search for an entity", "Map", "Users", "Health"]
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1, name="Health")).to_be_visible()
-    assert page.evaluate("document.activeElement.id") == "main"
+    expect(page.locator("#main")).to_be_focused()
