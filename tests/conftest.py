@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from learning_world import HARD, Prepared, prepare, train
-from omnisage.artifact import Plan
+from omnisage.artifact import Plan, manifest_sha256
 from omnisage.embeddings import stage as embeddings_stage
 from omnisage.embeddings.config import EmbeddingsConfig
 from world import write_world
@@ -58,9 +58,7 @@ def embedded_cold(prepared_cold: Prepared, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("embedded-cold")
     folders = {name: folder / name for name in ("training", "embeddings")}
     train(prepared_cold, folders["training"], ["training.num_steps=2"])
-    plan = Plan("embeddings", {}, 0, {})
-    inputs = prepared_cold.inputs()
-    embeddings_stage.run(
-        EmbeddingsConfig(), plan, folders["embeddings"], num_threads=1, training=folders["training"], **inputs
-    )
+    inputs = prepared_cold.inputs() | {"training": folders["training"]}
+    plan = Plan("embeddings", {}, 0, {name: manifest_sha256(path) for name, path in inputs.items()})
+    embeddings_stage.run(EmbeddingsConfig(), plan, folders["embeddings"], num_threads=1, **inputs)
     return folders

@@ -1,5 +1,6 @@
 """New entities and users get what they would get if the tables had them."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -218,7 +219,9 @@ def test_unknown_types_and_sequences_are_refused(online: Online) -> None:
 def test_artifacts_that_do_not_belong_together_are_refused(workspace: Path, tmp_path: Path) -> None:
     copied = tmp_path / "workspace"
     shutil.copytree(workspace, copied)
-    manifest = copied / "embeddings" / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"inputs": {}', '"inputs": {"training": "00"}'))
+    path = copied / "embeddings" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["plan"]["inputs"]["training"] = "00"
+    path.write_text(json.dumps(manifest))
     with pytest.raises(OmnisageError, match=r"made from other training than .* run `omnisage run`"):
         open_online(copied)

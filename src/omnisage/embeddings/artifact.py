@@ -19,6 +19,8 @@ from omnisage.npy import open_npy
 Vectors = NDArray[np.float32]
 _ROWS_PER_GROUP = 65536  # of Parquet: what is in memory at once
 
+_INPUTS = ("tables", "graph", "neighbors", "training")
+
 
 @dataclass(frozen=True)
 class FeatureQueries:
@@ -95,9 +97,10 @@ def check_lineage(workspace: Path) -> str:
     Raises:
         OmnisageError: a stage has not finished, or was run again since.
     """
-    for stage, sha256 in read_manifest(workspace / "embeddings", "embeddings").plan.inputs.items():
+    inputs = read_manifest(workspace / "embeddings", "embeddings").plan.inputs
+    for stage in _INPUTS:
         read_manifest(workspace / stage, stage)
-        if manifest_sha256(workspace / stage) != sha256:
+        if inputs.get(stage) != manifest_sha256(workspace / stage):
             raise OmnisageError(
                 f"{workspace / 'embeddings'} was made from other {stage} than {workspace / stage}; "
                 "run `omnisage run` with the same config"
