@@ -27,14 +27,12 @@ def open_filler(engine: RangesEngine, num_threads: int, partial: Path) -> Genera
         yield Threads(num_threads)
         return
     try:
-        import ray  # noqa: F401  # pyright: ignore[reportUnusedImport]
+        from omnisage.cluster.ray_tasks import RayTasks, session
     except ImportError as error:
         raise OmnisageError(
             f"engine kind 'ray' needs Ray ({error}); install it with `pip install 'omnisage[cluster]'`, or use kind "
             "'threads'"
         ) from error
-    from omnisage.cluster.ray_tasks import RayTasks, session
-
     storage = None if engine.storage is None else storage_of(engine.storage, engine.cache, partial)
     with session(engine, num_threads):
         yield RayTasks(engine.threads_per_task, partial, storage)
