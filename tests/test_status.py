@@ -51,7 +51,7 @@ def test_a_record_says_state_reason_folder_command_counts_and_seconds(place: Pla
     workspace = place.job().workspace
     record_run(workspace, "tables", "of an earlier manifest", 99.0)
     record_run(workspace, "tables", sha256(place, "tables"), 12.3456)
-    found = {of.stage: of for of in stage_statuses(place, STATES)}
+    found = {of.stage: of for of in stage_statuses(place, place.job(), STATES)}
     assert list(found) == [state.stage for state in STATES]
     tables, graph, training, baseline = (found[name] for name in ("tables", "graph", "training", "baselines/pinsage"))
     assert (tables.state, tables.reason, tables.seconds) == ("up to date", None, 12.346)
@@ -67,17 +67,17 @@ def test_a_record_says_state_reason_folder_command_counts_and_seconds(place: Pla
 
 
 def test_every_command_of_a_record_is_one_that_the_command_line_takes(place: Place) -> None:
-    for record in stage_statuses(place, STATES):
+    for record in stage_statuses(place, place.job(), STATES):
         cli.app.parse_args(shlex.split(record.command)[1:])
 
 
 def test_the_json_is_what_the_schema_says(place: Place) -> None:
     schema = status_schema()
     of_stage = schema["$defs"]["StageStatus"]
-    records = json.loads(status_json(stage_statuses(place, STATES)))
+    records = json.loads(status_json(stage_statuses(place, place.job(), STATES)))
     assert schema["type"] == "array"
     assert all(list(record) == list(of_stage["properties"]) == of_stage["required"] for record in records)
-    assert [StageStatus.model_validate(record) for record in records] == stage_statuses(place, STATES)
+    assert [StageStatus.model_validate(record) for record in records] == stage_statuses(place, place.job(), STATES)
     # What programs rely on: a field may come, none may go.
     fields = {"stage", "state", "reason", "folder", "command", "counts", "seconds", "finished"}
     assert fields <= set(of_stage["required"])

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from omnisage.artifact import manifest_sha256
 from omnisage.baseline_stages import BASELINES
-from omnisage.pipeline import STAGES
+from omnisage.pipeline import STAGES, Job
 from omnisage.place import Place
 from omnisage.runner import State
 from omnisage.runs import read_runs
@@ -43,14 +43,14 @@ class StageStatus(BaseModel):
 _STATUSES = TypeAdapter(list[StageStatus])
 
 
-def stage_statuses(place: Place, states: list[State]) -> list[StageStatus]:
+def stage_statuses(place: Place, job: Job, states: list[State]) -> list[StageStatus]:
     """The records of some stages.
 
     Args:
-        place: config and workspace.
+        place: config and workspace, as the command was given them.
+        job: what they are, read.
         states: as `runner.inspect` and `baseline_states` find them.
     """
-    job = place.job()
     stages = {stage.name: stage for stage in (*STAGES, *(stage for of in BASELINES for stage in of.stages))}
     runs = read_runs(job.workspace)
     options = ["--workspace", str(job.workspace), *(word for field in place.overrides for word in ("--set", field))]

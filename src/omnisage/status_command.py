@@ -40,7 +40,7 @@ def status(
     if as_json:
         from omnisage.status import stage_statuses, status_json
 
-        print(status_json(stage_statuses(place, shown)))
+        print(status_json(stage_statuses(place, job, shown)))
     else:
         print_states(shown)
     return STALE if check and any(state.reason is not None for state in states) else 0
