@@ -84,11 +84,11 @@ class MeanOfEvents(nn.Module):
         self,
         events_BLE: Tensor,
         actions_BL: Tensor | None,  # noqa: ARG002 - called as the transformer is
-        pauses_BL: Tensor,  # noqa: ARG002
+        pauses_BL: Tensor,  # noqa: ARG002 - called as the transformer is
         *,
-        surfaces_BL: Tensor | None = None,  # noqa: ARG002
-        times_BL: Tensor | None = None,  # noqa: ARG002
-        lengths_B: Tensor | None = None,  # noqa: ARG002
+        surfaces_BL: Tensor | None = None,  # noqa: ARG002 - called as the transformer is
+        times_BL: Tensor | None = None,  # noqa: ARG002 - called as the transformer is
+        lengths_B: Tensor | None = None,  # noqa: ARG002 - called as the transformer is
     ) -> Tensor:
         """[B, L+1, E], rows of length 1: entry i knows the first i events."""
         sums_BLE = functional.pad(events_BLE.cumsum(dim=1), (0, 0, 1, 0))

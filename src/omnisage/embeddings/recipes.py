@@ -120,7 +120,7 @@ class BatchesRecipe:
         return self.model.inputs
 
     @contextmanager
-    def open(self, folders: Folders, num_threads: int) -> Generator[Compute]:  # noqa: ARG002
+    def open(self, folders: Folders, num_threads: int) -> Generator[Compute]:  # noqa: ARG002 - one batch at a time
         """Open the model."""
         _, source, trained = self.model.open(folders)
         embedders, device = trained.model.embedders, trained.device

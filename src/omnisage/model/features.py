@@ -41,7 +41,7 @@ class HashedText(nn.Module):
         summed_UV = sum_hashed(text, self.table, self.importance, self.multipliers)
         if self.is_direct:
             # Of the size of their mean: most n-grams are of few texts, and as a larger sum they would learn texts by
-            # heart, faster than ids and categories are learned. Twice, because one of each is a word of its own.
+            # heart, faster than ids and categories are learned. Twice: by validation (Amazon Beauty: docs/log.md).
             return 2 * summed_UV / _lengths(text)[:, None]
         return summed_UV * (summed_UV.shape[1] / _lengths(text)[:, None]).sqrt()
 
