@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from deadly import DeadlyFiller, wait_for
 
 from learning_world import Prepared, train
+from linked_graph import build_linked
 from omnisage.artifact import Plan, file_sha256
 from omnisage.cluster import filler as filler_module
 from omnisage.embeddings import stage as embeddings_stage
@@ -22,7 +22,6 @@ from omnisage.embeddings import tokens, write
 from omnisage.embeddings.config import EmbeddingsConfig
 from omnisage.engine import THREADS, RangesEngine, RayEngine
 from omnisage.errors import OmnisageError
-from omnisage.graph import build_graph
 from omnisage.neighbors import stage as neighbors_stage
 from omnisage.neighbors.config import NeighborsStageConfig
 from omnisage.ranges import Input, RangeStore
@@ -37,14 +36,7 @@ def hashes(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rng = np.random.default_rng(4)
-    relations = {
-        "contains": ("collection", "item", rng.integers(0, 20, 120), rng.integers(0, 49, 120)),
-        "similar": ("item", "item", rng.integers(0, 49, 80), rng.integers(0, 49, 80), rng.random(80) + 0.1),
-    }
-    folder = tmp_path_factory.mktemp("linked") / "graph"
-    build_graph(relations, num_entities={"collection": 20, "item": 50}, out=folder)
-    return folder
+    return build_linked(tmp_path_factory.mktemp("linked") / "graph")
 
 
 def fields(range_size: int) -> dict[str, Any]:

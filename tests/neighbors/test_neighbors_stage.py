@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 from running import hashes, run
 
+import linked_graph
 from learning_world import Prepared
 from omnisage.errors import OmnisageError
-from omnisage.graph import NO_NEIGHBOR, Graph, build_graph, open_graph
+from omnisage.graph import NO_NEIGHBOR, Graph, open_graph
 from omnisage.neighbors import Block, open_neighbors
 from omnisage.neighbors.config import NeighborsStageConfig
 from omnisage.ranges import RangeStore
 
-NUM_ENTITIES = {"collection": 20, "item": 50, "tag": 4, "unlinked": 3, "user": 2}
+OTHERS = {"tag": 4, "unlinked": 3, "user": 2}
+NUM_ENTITIES = linked_graph.NUM_ENTITIES | OTHERS
 SUBSETS = {
     "item": [
         {"relations": ["contains"], "take": {"item": 3, "collection": 2}},
@@ -25,15 +27,8 @@ SUBSETS = {
 
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rng = np.random.default_rng(4)
-    relations = {
-        "contains": ("collection", "item", rng.integers(0, 20, 120), rng.integers(0, 49, 120)),
-        "similar": ("item", "item", rng.integers(0, 49, 80), rng.integers(0, 49, 80), rng.random(80) + 0.1),
-        "wears": ("user", "tag", [], []),
-    }
     folder = tmp_path_factory.mktemp("neighbors") / "graph"
-    build_graph(relations, num_entities=NUM_ENTITIES, out=folder)
-    return folder
+    return linked_graph.build_linked(folder, relations={"wears": ("user", "tag", [], [])}, more=OTHERS)
 
 
 def ranked(graph: Graph, item: int, relations: list[str], entity_type: str) -> list[tuple[int, float]]:
